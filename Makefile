@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0
+# The verbs of the lab.  Plain `make` prints them.
+
+B := $(or $(BUILD),build)
+K := $(B)/kernel/vmlinux.boot
+MACHINE ?= powernv9
+export KERNEL
+
+help:
+	@echo 'make run        build everything, boot, watch an NVMe controller do DMA (MACHINE=powernv9)'
+	@echo 'make shell      the same guest with a shell in it'
+	@echo 'make test       every test; SUITE="lint kunit" runs only these'
+	@echo 'make lint       the static checks'
+	@echo 'make kunit      the KUnit suites'
+	@echo 'make series     dist/*.patch, ready to mail'
+	@echo 'make bisect     build after every patch of the series'
+	@echo 'make refresh    take changes made in build/linux back into patches/ and the overlay'
+	@echo 'make clean      remove what was built;  make distclean: and what was downloaded'
+
+run: setup guest
+	@scripts/boot -n demo $(MACHINE) $(K) $(B)/initrd.img /tests/spapr_tce_demo
+
+shell: setup guest
+	@scripts/boot -i $(MACHINE) $(K) $(B)/initrd.img
+
+test: setup
+	@scripts/test $(SUITE)
+
+lint: setup tree
+	@scripts/lint $(B)/linux $(B)/lint
+
+kunit: setup tree
+	@scripts/kunit $(B)/linux $(B)
+
+series: setup
+	@scripts/series
+
+bisect: setup
+	@scripts/bisect
+
+refresh: setup
+	@scripts/refresh
+
+# What the verbs above stand on; each step does nothing when nothing changed.
+setup:
+	@scripts/setup
+
+tree: setup
+	@scripts/assemble > /dev/null
+
+guest: tree
+	@scripts/build-kernel $(B)/linux $(B)/kernel configs/base.config
+	@scripts/selftests $(B)/linux $(B)/selftests
+	@scripts/initramfs $(B)/initrd.img $(B)/selftests
+
+clean:
+	rm -rf build dist
+
+distclean: clean
+	@bash -c '. scripts/lib.sh; cd "$$CACHE" 2> /dev/null || exit 0; rm -rf debs linux-source-* apt.* fetch.* .lock .apt-lock'
+
+.PHONY: help run shell test lint kunit series bisect refresh setup tree guest clean distclean
+.NOTPARALLEL:

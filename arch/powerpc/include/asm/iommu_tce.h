@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Changing runs of TCEs in a table that was made for user space.
+ *
+ * See arch/powerpc/kernel/iommu-tce.c for how a request is carried out.
+ */
+#ifndef _ASM_POWERPC_IOMMU_TCE_H
+#define _ASM_POWERPC_IOMMU_TCE_H
+
+#include <linux/types.h>
+
+struct iommu_table;
+struct mm_struct;
+
+/* Runs of old owners that one call of the exchange operation can report. */
+#define IOMMU_TCE_RUNS	16
+
+/**
+ * struct iommu_tce_run - consecutive entries whose owners were consecutive too
+ * @owner: owner of the first entry; that of the next is one IOMMU page further on
+ * @n: how many entries
+ */
+struct iommu_tce_run {
+	u64 owner;
+	unsigned long n;
+};
+
+/**
+ * struct iommu_tce_change - argument of &iommu_table_ops.exchange
+ * @entry: the next entry to change, absolute; advanced by the operation
+ * @left: how many entries are to be changed; reduced by the operation
+ * @perm: TCE_PCI_READ and TCE_PCI_WRITE for the new TCEs, 0 to clear entries
+ * @hpas: host physical address of each block of memory for the new TCEs
+ * @hpa_shift: log2 of the block size
+ * @hpa_offset: where in the first block the first TCE points to
+ * @owner: what the user view records for the first entry, its user address; that of
+ *	the next is one IOMMU page further on
+ * @no_view: the memory is not pre-registered (v1): the user view is left alone and
+ *	the owner of an old TCE is the TCE itself, address and permissions
+ * @nr_runs: how many @runs are in use; set by the operation
+ * @runs: the owners of the valid TCEs that were replaced, in the order of entries
+ *
+ * @hpas, @hpa_offset and @owner describe the first entry of the call and are not
+ * advanced: whoever calls again sets them anew.
+ */
+struct iommu_tce_change {
+	unsigned long entry;
+	unsigned long left;
+	unsigned long perm;
+	const u64 *hpas;
+	unsigned int hpa_shift;
+	unsigned long hpa_offset;
+	u64 owner;
+	bool no_view;
+	unsigned int nr_runs;
+	struct iommu_tce_run runs[IOMMU_TCE_RUNS];
+};
+
+/**
+ * iommu_tce_record_old() - note the owner of a TCE that is being replaced
+ * @change: the change, with room as long as this has not returned false
+ * @owner: the owner
+ * @page_shift: log2 of the IOMMU page size
+ *
+ * Return: false when there was no room; the entry must not be changed then.
+ */
+static inline bool iommu_tce_record_old(struct iommu_tce_change *change, u64 owner,
+					unsigned int page_shift)
+{
+	struct iommu_tce_run *run = &change->runs[change->nr_runs];
+
+	if (change->nr_runs && run[-1].owner + ((u64)run[-1].n << page_shift) == owner) {
+		run[-1].n++;
+		return true;
+	}
+	if (change->nr_runs == IOMMU_TCE_RUNS)
+		return false;
+	run->owner = owner;
+	run->n = 1;
+	change->nr_runs++;
+	return true;
+}
+
+/* Take back the last iommu_tce_record_old(): the entry could not be changed. */
+static inline void iommu_tce_forget_old(struct iommu_tce_change *change)
+{
+	if (!--change->runs[change->nr_runs - 1].n)
+		change->nr_runs--;
+}
+
+/* What the @i-th TCE of a change is to be; @page_shift is that of the table. */
+static inline u64 iommu_tce_new(const struct iommu_tce_change *change, unsigned long i,
+				unsigned int page_shift)
+{
+	unsigned long offset = change->hpa_offset + (i << page_shift);
+	unsigned long in_block = offset & ((1UL << change->hpa_shift) - 1);
+
+	return (change->hpas[offset >> change->hpa_shift] + in_block) | change->perm;
+}
+
+/**
+ * struct iommu_tce_request - entries to map or to unmap, checked by the caller
+ * @mm: whose pre-registered memory the table points to
+ * @entry: first entry, absolute
+ * @npages: how many entries; @entry to @entry + @npages - 1 are inside the table
+ * @ua: user address for the first entry, a multiple of the IOMMU page (map only)
+ * @perm: TCE_PCI_READ, TCE_PCI_WRITE (map only)
+ */
+struct iommu_tce_request {
+	struct mm_struct *mm;
+	unsigned long entry;
+	unsigned long npages;
+	unsigned long ua;
+	unsigned long perm;
+};
+
+int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req);
+int iommu_tce_unmap(struct iommu_table *tbl, const struct iommu_tce_request *req);
+void iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm);
+
+#endif /* _ASM_POWERPC_IOMMU_TCE_H */

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Requests of user space and guests on a TCE table: map and unmap a range.
+ *
+ * This is where regions (who owns memory, asm/mmu_context_iommu.h) and tables
+ * (which TCEs exist, &struct iommu_table_ops) meet.  A request goes through these
+ * steps, in this order:
+ *
+ * hold	   raise the mapped count of each region that the new TCEs will point
+ *	   into.  This finds memory that is not registered, and keeps the rest.
+ * prealloc  make all levels of the table that the entries need.
+ * exchange  write the TCEs and owners, run by run; collect the old owners.
+ *	   Nothing can fail from here on but closing the table.
+ * kill	   tell the hardware to forget what it cached, once for the request.
+ * drop	   lower the mapped counts that the replaced TCEs held.
+ *
+ * A request that fails in the first two steps has changed nothing.  Kill and drop
+ * come earlier, and again at the end, only when the replaced TCEs pointed into
+ * more regions than a batch has room for.  A fatal signal ends a request between
+ * two runs: counts and entries agree then, too.
+ *
+ * The caller has checked that the entries are inside the table, and keeps the
+ * table and the mm.
+ */
+
+#include <linux/export.h>
+#include <linux/iommu.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+
+#include <asm/iommu.h>
+#include <asm/iommu_tce.h>
+#include <asm/mmu_context_iommu.h>
+#include <asm/tce.h>
+
+#define BATCH_REGIONS	8
+
+/**
+ * struct tce_batch - entries changed since the last kill
+ * @tbl: the table
+ * @mm: whose memory it points to
+ * @first: the first entry that was changed
+ * @end: the entry behind the last one
+ * @stale: a valid TCE was replaced or a new one written, so a kill is due
+ * @nr: how many of @drops are in use
+ * @drops: counts to drop once the kill is done
+ * @change: argument for the table
+ */
+struct tce_batch {
+	struct iommu_table *tbl;
+	struct mm_struct *mm;
+	unsigned long first;
+	unsigned long end;
+	bool stale;
+	unsigned int nr;
+	struct {
+		struct mm_iommu_region *region;
+		unsigned long n;
+	} drops[BATCH_REGIONS];
+	struct iommu_tce_change change;
+};
+
+/* Kill, and only then let go of the memory behind the old TCEs. */
+static void batch_flush(struct tce_batch *batch)
+{
+	unsigned int i;
+
+	if (batch->stale) {
+		mb(); /* the PHB must see the new TCEs when it reads them again */
+		iommu_tce_kill(batch->tbl, batch->first, batch->end - batch->first);
+		iommu_flush_tce(batch->tbl);
+	}
+	for (i = 0; i < batch->nr; i++)
+		mm_iommu_drop(batch->drops[i].region, batch->drops[i].n);
+	batch->nr = 0;
+	batch->stale = false;
+	batch->first = batch->end;
+}
+
+/* Remember to drop @n counts of @region. */
+static void batch_add(struct tce_batch *batch, struct mm_iommu_region *region,
+		      unsigned long n)
+{
+	unsigned int i;
+
+	for (i = 0; i < batch->nr && batch->drops[i].region != region; i++)
+		;
+	if (i == BATCH_REGIONS) {
+		batch_flush(batch);
+		i = 0;
+	}
+	if (i == batch->nr) {
+		batch->drops[i].region = region;
+		batch->drops[i].n = 0;
+		batch->nr++;
+	}
+	batch->drops[i].n += n;
+}
+
+/* How many IOMMU pages from @ua on, at most @n, start in @region. */
+static unsigned long pages_in_region(const struct mm_iommu_region *region, unsigned long ua,
+				     unsigned long n, unsigned int page_shift)
+{
+	return min(n, ((region->last - ua) >> page_shift) + 1);
+}
+
+/* Turn the runs of old owners that the table reported into counts to drop. */
+static void batch_collect(struct tce_batch *batch)
+{
+	unsigned int page_shift = batch->tbl->it_page_shift, i;
+	struct mm_iommu_region *region;
+	unsigned long ua, left, n;
+
+	batch->end = batch->change.entry;
+	if (batch->change.nr_runs)
+		batch->stale = true;
+
+	for (i = 0; i < batch->change.nr_runs; i++) {
+		ua = batch->change.runs[i].owner;
+		for (left = batch->change.runs[i].n; left; left -= n, ua += n << page_shift) {
+			/* The counts about to be dropped keep the region in its place. */
+			region = mm_iommu_owner(batch->mm, ua);
+			if (WARN_ON_ONCE(!region))
+				break;
+			n = pages_in_region(region, ua, left, page_shift);
+			batch_add(batch, region, n);
+		}
+	}
+}
+
+/* Give back the counts of a request from its @done-th page on. */
+static void request_unhold(const struct iommu_table *tbl, const struct iommu_tce_request *req,
+			   unsigned long done, unsigned long npages)
+{
+	struct mm_iommu_region *region;
+	unsigned long ua, n;
+
+	for (; done < npages; done += n) {
+		ua = req->ua + (done << tbl->it_page_shift);
+		region = mm_iommu_owner(req->mm, ua);
+		if (WARN_ON_ONCE(!region))
+			return;
+		n = pages_in_region(region, ua, npages - done, tbl->it_page_shift);
+		mm_iommu_drop(region, n);
+	}
+}
+
+/* Count all TCEs of a request in their regions, or none of them. */
+static int request_hold(const struct iommu_table *tbl, const struct iommu_tce_request *req)
+{
+	struct mm_iommu_region *region;
+	unsigned long done = 0, n;
+
+	while (done < req->npages) {
+		n = req->npages - done;
+		region = mm_iommu_hold(req->mm, req->ua + (done << tbl->it_page_shift),
+				       tbl->it_page_shift, &n);
+		if (!region) {
+			request_unhold(tbl, req, 0, done);
+			return -EINVAL;
+		}
+		if (req->perm & TCE_PCI_WRITE)
+			mm_iommu_mark_written(region);
+		done += n;
+	}
+	return 0;
+}
+
+/* Write as many TCEs as one chunk of addresses, lock span and batch of runs allow. */
+static int request_fill(struct tce_batch *batch, const struct iommu_tce_request *req,
+			struct mm_iommu_region **region)
+{
+	struct iommu_tce_change *change = &batch->change;
+	unsigned int page_shift = batch->tbl->it_page_shift;
+	unsigned long done = change->entry - req->entry, bytes;
+	unsigned long ua = req->ua + (done << page_shift);
+	int ret;
+
+	if (!*region || ua > (*region)->last)
+		*region = mm_iommu_owner(req->mm, ua);
+	change->hpas = mm_iommu_hpas(*region, ua, &bytes);
+	change->hpa_shift = PAGE_SHIFT;
+	change->hpa_offset = ua & ~PAGE_MASK;
+	change->owner = ua;
+	change->perm = req->perm;
+	change->left = min(req->npages - done, ((bytes - 1) >> page_shift) + 1);
+
+	ret = batch->tbl->it_ops->exchange(batch->tbl, change);
+	batch_collect(batch);
+	batch->stale = true;
+	return ret;
+}
+
+/**
+ * iommu_tce_map() - point entries to pre-registered memory
+ * @tbl: a table with a user view
+ * @req: the entries and the memory; valid TCEs are replaced
+ *
+ * Context: Process, may sleep; takes leaf locks.
+ * Return: 0; -EINVAL when some of the memory is not registered or is in smaller
+ * physical pieces than an IOMMU page; -ENOMEM for the levels of the table: nothing
+ * has changed.  -EINTR after a fatal signal, -ENODEV when the table was closed:
+ * the first entries may have been replaced.  -EIO when firmware refused an entry:
+ * the entries before it have been cleared.
+ */
+int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
+{
+	struct tce_batch batch = {
+		.tbl = tbl, .mm = req->mm, .first = req->entry,
+	};
+	struct mm_iommu_region *region = NULL;
+	unsigned long end = req->entry + req->npages;
+	int ret;
+
+	ret = request_hold(tbl, req);
+	if (ret)
+		return ret;
+	if (tbl->it_ops->prealloc)
+		ret = tbl->it_ops->prealloc(tbl, req->entry, req->npages);
+	if (ret) {
+		request_unhold(tbl, req, 0, req->npages);
+		return ret;
+	}
+
+	batch.change.entry = req->entry;
+	while (batch.change.entry < end && !ret) {
+		ret = request_fill(&batch, req, &region);
+		if (!ret && fatal_signal_pending(current) && batch.change.entry < end)
+			ret = -EINTR;
+		cond_resched();
+	}
+	batch_flush(&batch);
+
+	if (ret)
+		request_unhold(tbl, req, batch.change.entry - req->entry, req->npages);
+	if (ret == -EIO) {
+		struct iommu_tce_request undo = *req;
+
+		undo.npages = batch.change.entry - req->entry;
+		iommu_tce_unmap(tbl, &undo);
+	}
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iommu_tce_map);
+
+/* Clear as many entries as one lock span and batch of runs allow. */
+static int request_wipe(struct tce_batch *batch)
+{
+	int ret = batch->tbl->it_ops->exchange(batch->tbl, &batch->change);
+
+	batch_collect(batch);
+	cond_resched();
+	return ret;
+}
+
+/**
+ * iommu_tce_unmap() - clear entries
+ * @tbl: a table with a user view
+ * @req: the entries
+ *
+ * Context: Process, may sleep; takes leaf locks.
+ * Return: 0, also for entries that were never mapped; -EINTR after a fatal signal,
+ * -EIO when firmware refused an entry: the first entries have been cleared.
+ */
+int iommu_tce_unmap(struct iommu_table *tbl, const struct iommu_tce_request *req)
+{
+	struct tce_batch batch = {
+		.tbl = tbl, .mm = req->mm, .first = req->entry,
+		.change = { .entry = req->entry, .left = req->npages },
+	};
+	int ret = 0;
+
+	while (batch.change.left && !ret) {
+		ret = request_wipe(&batch);
+		if (!ret && fatal_signal_pending(current) && batch.change.left)
+			ret = -EINTR;
+	}
+	batch_flush(&batch);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iommu_tce_unmap);
+
+/**
+ * iommu_tce_close() - empty a table for good
+ * @tbl: a table with a user view, whose window is going away
+ * @mm: whose memory it points to
+ *
+ * No TCE can be added any more, by anybody who still has the table, and no region
+ * counts one of it.
+ *
+ * Context: Process, may sleep; takes leaf locks.  Cannot fail.
+ */
+void iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm)
+{
+	struct tce_batch batch = {
+		.tbl = tbl, .mm = mm, .first = tbl->it_offset,
+		.change = { .entry = tbl->it_offset, .left = tbl->it_size },
+	};
+
+	tbl->it_ops->close(tbl);
+	while (batch.change.left && !request_wipe(&batch))
+		;
+	batch_flush(&batch);
+}
+EXPORT_SYMBOL_GPL(iommu_tce_close);

@@ -1,0 +1,596 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Regions: memory that a process pre-registers for DMA.
+ *
+ * A region is a piece [ua, last] of one mm whose pages are pinned once, for as
+ * long as the region exists, so that writing a TCE neither pins nor walks page
+ * tables.  This file pins and unpins the pages, charges them to locked_vm,
+ * remembers their host physical addresses and counts who relies on them:
+ *
+ * used	  how often the region is registered, once per container.
+ * mapped  1 while it is registered plus one for each TCE that points into it.
+ *	  A TCE raises it before it is written and drops it only after the kill
+ *	  that makes the hardware forget the TCE.  It never leaves 0 again.
+ *
+ * The last unregistration fails with -EBUSY while TCEs remain and changes
+ * nothing.  Only a container that goes away for good may leave TCEs of another
+ * container behind (mm_iommu_abandon()): the region is then an orphan.  It takes
+ * no new TCE, and a work item lets its pages go when the last TCE is gone.
+ *
+ * All regions of an mm hang off mm->context.iommu_regions: a latched tree ordered
+ * by user address, in which walkers find a node whatever a writer is doing, in
+ * O(log n) steps and without a lock.  Regions never overlap.  The structures
+ * that a walker touches (region, tree node, chunks of addresses) are slab
+ * memory, so they are in the linear mapping.
+ *
+ * Locks: the regions lock (a mutex per mm) serialises registering and
+ * unregistering; it is held while pages are pinned and takes mmap_lock inside.
+ * Walkers need only an RCU read section, and to use a region past it they must
+ * have raised mapped from a value other than 0 inside it.  Pages are let go in
+ * process context, outside the lock, and uncharged after that.
+ *
+ * Cannot fail: unpinning, dropping counts, abandoning, the clean-up with the mm.
+ */
+
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/overflow.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <asm/mmu_context_iommu.h>
+
+/**
+ * struct mm_iommu_regions - all regions of an mm
+ * @lock: taken to change @tree or the @used count of a region
+ * @tree: the regions by user address
+ * @cleanup: lets go what was forgotten when the mm dies
+ */
+struct mm_iommu_regions {
+	struct mutex lock;
+	struct latch_tree_root tree;
+	struct work_struct cleanup;
+};
+
+/* A range to look for; regions do not overlap, so overlap orders them. */
+struct ua_range {
+	unsigned long first;
+	unsigned long last;
+};
+
+static struct mm_iommu_region *to_region(struct latch_tree_node *node)
+{
+	return container_of(node, struct mm_iommu_region, node);
+}
+
+static bool region_less(struct latch_tree_node *a, struct latch_tree_node *b)
+{
+	return to_region(a)->ua < to_region(b)->ua;
+}
+
+static int region_cmp(void *key, struct latch_tree_node *node)
+{
+	const struct mm_iommu_region *region = to_region(node);
+	const struct ua_range *range = key;
+
+	if (range->last < region->ua)
+		return -1;
+	return range->first > region->last;
+}
+
+static const struct latch_tree_ops region_tree_ops = {
+	.less = region_less,
+	.comp = region_cmp,
+};
+
+/* Context: RCU read section or regions lock. */
+static struct mm_iommu_region *region_find(struct mm_iommu_regions *regions,
+					   unsigned long first, unsigned long last)
+{
+	struct ua_range range = { .first = first, .last = last };
+	struct latch_tree_node *node;
+
+	node = latch_tree_find(&range, &regions->tree, &region_tree_ops);
+	return node ? to_region(node) : NULL;
+}
+
+/* Pairs with the cmpxchg() in regions_get(). */
+static struct mm_iommu_regions *regions_of(struct mm_struct *mm)
+{
+	return READ_ONCE(mm->context.iommu_regions);
+}
+
+static void region_link(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+{
+	lockdep_assert_held(&regions->lock);
+	latch_tree_insert(&region->node, &regions->tree, &region_tree_ops);
+	region->linked = true;
+}
+
+static void region_unlink(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+{
+	lockdep_assert_held(&regions->lock);
+	if (!region->linked)
+		return;
+	latch_tree_erase(&region->node, &regions->tree, &region_tree_ops);
+	region->linked = false;
+}
+
+static unsigned long region_pages(const struct mm_iommu_region *region)
+{
+	return mm_iommu_region_size(region) >> PAGE_SHIFT;
+}
+
+static u64 region_hpa(const struct mm_iommu_region *region, unsigned long page)
+{
+	return region->chunks[page / MM_IOMMU_CHUNK_ENTRIES][page % MM_IOMMU_CHUNK_ENTRIES];
+}
+
+/* How many of the pages from @page up to @end are physically contiguous. */
+static unsigned long region_run(const struct mm_iommu_region *region,
+				unsigned long page, unsigned long end)
+{
+	u64 hpa = region_hpa(region, page);
+	unsigned long n = 1;
+
+	while (page + n < end && region_hpa(region, page + n) == hpa + (n << PAGE_SHIFT))
+		n++;
+	return n;
+}
+
+/*
+ * The largest block size at which each aligned block is contiguous: no block
+ * may straddle the start of a physically contiguous run, and the run must be
+ * aligned in physical memory as it is in the address space.
+ */
+static unsigned int region_block_shift(const struct mm_iommu_region *region)
+{
+	unsigned long pages = region_pages(region), page;
+	unsigned long bits = PHYS_PFN(region->ua) | pages;
+	u64 hpa, next = U64_MAX;
+
+	for (page = 0; page < pages; page++) {
+		hpa = region_hpa(region, page);
+		if (hpa != next)
+			bits |= page | (PHYS_PFN(hpa) - page);
+		next = hpa + PAGE_SIZE;
+		if (!(page % MM_IOMMU_CHUNK_ENTRIES))
+			cond_resched();
+	}
+	return PAGE_SHIFT + __ffs(bits);
+}
+
+/* Let the first @pinned pages of a region go, and the store of their addresses. */
+static void region_unpin(struct mm_iommu_region *region, unsigned long pinned)
+{
+	unsigned long page, run, i;
+
+	for (page = 0; page < pinned; page += run) {
+		run = region_run(region, page, min(pinned, page + MM_IOMMU_CHUNK_ENTRIES));
+		unpin_user_page_range_dirty_lock(pfn_to_page(PHYS_PFN(region_hpa(region, page))),
+						 run, region->written);
+		cond_resched();
+	}
+
+	for (i = 0; i < DIV_ROUND_UP(region_pages(region), MM_IOMMU_CHUNK_ENTRIES); i++)
+		kfree(region->chunks[i]);
+	kfree(region->chunks);
+}
+
+/* Pin up to @want pages from page number @page on; at most what @pages holds. */
+static int region_pin_some(struct mm_iommu_region *region, unsigned long page,
+			   unsigned long want, struct page **pages)
+{
+	u64 **chunk = &region->chunks[page / MM_IOMMU_CHUNK_ENTRIES];
+	unsigned long slot = page % MM_IOMMU_CHUNK_ENTRIES;
+	int got, i;
+
+	if (fatal_signal_pending(current))
+		return -EINTR;
+
+	want = min(want, MM_IOMMU_CHUNK_ENTRIES - slot);
+	if (!*chunk)
+		*chunk = kmalloc_array(want, sizeof(**chunk), GFP_KERNEL_ACCOUNT);
+	if (!*chunk)
+		return -ENOMEM;
+
+	got = pin_user_pages_fast(region->ua + (page << PAGE_SHIFT), want,
+				  FOLL_WRITE | FOLL_LONGTERM, pages);
+	if (got == -ENOMEM || got == -EINTR)
+		return got;
+	if (got <= 0)
+		return -EFAULT;
+
+	for (i = 0; i < got; i++)
+		(*chunk)[slot + i] = PFN_PHYS(page_to_pfn(pages[i]));
+	return got;
+}
+
+/* All pages, or none and a negative errno. */
+static int region_pin(struct mm_iommu_region *region)
+{
+	unsigned long total = region_pages(region), pinned = 0;
+	struct page **pages;
+	int ret = -ENOMEM;
+
+	region->chunks = kcalloc(DIV_ROUND_UP(total, MM_IOMMU_CHUNK_ENTRIES),
+				 sizeof(*region->chunks), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!region->chunks)
+		return -ENOMEM;
+
+	pages = kmalloc_array(MM_IOMMU_CHUNK_ENTRIES, sizeof(*pages), GFP_KERNEL_ACCOUNT);
+	if (!pages)
+		goto unpin;
+
+	while (pinned < total) {
+		ret = region_pin_some(region, pinned, total - pinned, pages);
+		if (ret < 0)
+			break;
+		pinned += ret;
+		cond_resched();
+	}
+	kfree(pages);
+	if (pinned == total)
+		return 0;
+unpin:
+	region_unpin(region, pinned);
+	return ret;
+}
+
+/* Context: process; nobody can reach the region any more but walkers of the tree. */
+static void region_destroy(struct mm_iommu_region *region)
+{
+	struct mm_struct *mm = region->mm;
+	unsigned long pages = region_pages(region);
+
+	region_unpin(region, pages);
+	account_locked_vm(mm, pages, false);
+	kfree_rcu(region, rcu);
+}
+
+/* The last TCE of an orphan is gone. */
+static void region_release_work(struct work_struct *work)
+{
+	struct mm_iommu_region *region = container_of(work, struct mm_iommu_region, release);
+	struct mm_struct *mm = region->mm;
+	struct mm_iommu_regions *regions = regions_of(mm);
+
+	scoped_guard(mutex, &regions->lock)
+		region_unlink(regions, region);
+	region_destroy(region);
+	mmdrop(mm);
+}
+
+static struct mm_iommu_region *region_create(struct mm_struct *mm, unsigned long ua,
+					     unsigned long last)
+{
+	struct mm_iommu_region *region;
+	int ret;
+
+	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
+	if (!region)
+		return ERR_PTR(-ENOMEM);
+	region->mm = mm;
+	region->ua = ua;
+	region->last = last;
+	region->used = 1;
+	atomic_long_set(&region->mapped, 1);
+	INIT_WORK(&region->release, region_release_work);
+
+	ret = account_locked_vm(mm, region_pages(region), true);
+	if (ret)
+		goto free;
+	ret = region_pin(region);
+	if (ret)
+		goto uncharge;
+	region->block_shift = region_block_shift(region);
+	return region;
+
+uncharge:
+	account_locked_vm(mm, region_pages(region), false);
+free:
+	kfree(region);
+	return ERR_PTR(ret);
+}
+
+/* Everything left in the tree belongs to an mm that no longer runs or maps. */
+static void regions_cleanup_work(struct work_struct *work)
+{
+	struct mm_iommu_regions *regions =
+		container_of(work, struct mm_iommu_regions, cleanup);
+	struct latch_tree_node *node;
+	struct rb_node *rb;
+
+	mutex_lock(&regions->lock);
+	while ((rb = rb_first(&regions->tree.tree[0]))) {
+		node = container_of(rb, struct latch_tree_node, node[0]);
+		region_unlink(regions, to_region(node));
+		region_unpin(to_region(node), region_pages(to_region(node)));
+		kfree_rcu(to_region(node), rcu);
+	}
+	mutex_unlock(&regions->lock);
+	mutex_destroy(&regions->lock);
+	kfree(regions);
+}
+
+static struct mm_iommu_regions *regions_get(struct mm_struct *mm)
+{
+	struct mm_iommu_regions *regions = regions_of(mm), *old;
+
+	if (regions)
+		return regions;
+
+	regions = kzalloc(sizeof(*regions), GFP_KERNEL_ACCOUNT);
+	if (!regions)
+		return NULL;
+	mutex_init(&regions->lock);
+	seqcount_latch_init(&regions->tree.seq);
+	INIT_WORK(&regions->cleanup, regions_cleanup_work);
+
+	old = cmpxchg(&mm->context.iommu_regions, NULL, regions);
+	if (!old)
+		return regions;
+	kfree(regions);
+	return old;
+}
+
+/*
+ * A region that overlaps [@ua, @last], or NULL.  A region without a count left
+ * waits for its work item only; take it out of the way.
+ */
+static struct mm_iommu_region *region_find_counted(struct mm_iommu_regions *regions,
+						   unsigned long ua, unsigned long last)
+{
+	struct mm_iommu_region *region;
+
+	lockdep_assert_held(&regions->lock);
+	while ((region = region_find(regions, ua, last))) {
+		if (atomic_long_read(&region->mapped))
+			return region;
+		region_unlink(regions, region);
+	}
+	return NULL;
+}
+
+/* One more registration of a region in the tree; an orphan becomes regular. */
+static bool region_use(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+{
+	lockdep_assert_held(&regions->lock);
+	if (!region->used) {
+		if (!atomic_long_add_unless(&region->mapped, 1, 0))
+			return false;
+		mmdrop(region->mm);
+	}
+	region->used++;
+	return true;
+}
+
+/**
+ * mm_iommu_register() - pin memory for DMA, or register it once more
+ * @mm: must be the mm of the caller
+ * @ua: first user address, a multiple of PAGE_SIZE
+ * @size: in bytes, a multiple of PAGE_SIZE
+ * @pregion: set to the region on success
+ *
+ * Pages are pinned for long-term DMA and charged to the locked_vm of @mm.  A
+ * region of exactly the same bounds that exists already is used once more, at
+ * no further charge.  The caller must keep @mm (mmgrab()) until it has called
+ * mm_iommu_unregister() or mm_iommu_abandon().
+ *
+ * Context: Process; may sleep for as long as pinning takes, takes the regions
+ * lock and mmap_lock.  A fatal signal ends it.
+ * Return: 0; -EINVAL for bad bounds or when another region overlaps; -EFAULT when
+ * some page cannot be pinned; -ENOMEM for memory or RLIMIT_MEMLOCK; -EINTR;
+ * -EPERM for another process.  On failure nothing has changed.
+ */
+int mm_iommu_register(struct mm_struct *mm, unsigned long ua, unsigned long size,
+		      struct mm_iommu_region **pregion)
+{
+	struct mm_iommu_regions *regions;
+	struct mm_iommu_region *region;
+	unsigned long last;
+	int ret = 0;
+
+	if (mm != current->mm)
+		return -EPERM;
+	if (!size || !PAGE_ALIGNED(ua | size) || check_add_overflow(ua, size - 1, &last))
+		return -EINVAL;
+	if (!access_ok((void __user *)ua, size))
+		return -EFAULT;
+
+	regions = regions_get(mm);
+	if (!regions)
+		return -ENOMEM;
+	if (mutex_lock_killable(&regions->lock))
+		return -EINTR;
+
+	while ((region = region_find_counted(regions, ua, last))) {
+		if (region->ua != ua || region->last != last) {
+			ret = -EINVAL;
+			goto unlock;
+		}
+		if (region_use(regions, region))
+			goto out;
+	}
+
+	region = region_create(mm, ua, last);
+	if (IS_ERR(region)) {
+		ret = PTR_ERR(region);
+		goto unlock;
+	}
+	region_link(regions, region);
+out:
+	*pregion = region;
+unlock:
+	mutex_unlock(&regions->lock);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(mm_iommu_register);
+
+/**
+ * mm_iommu_unregister() - take back one registration
+ * @mm: whose memory it is
+ * @region: as mm_iommu_register() returned it
+ *
+ * The last registration unpins and uncharges the memory before this returns.
+ *
+ * Context: Process; may sleep, takes the regions lock.
+ * Return: 0, after which the caller must not touch @region; -EBUSY when this is
+ * the last registration and TCEs point into the region: nothing has changed and
+ * the caller tries again after it has unmapped them.
+ */
+int mm_iommu_unregister(struct mm_struct *mm, struct mm_iommu_region *region)
+{
+	struct mm_iommu_regions *regions = regions_of(mm);
+
+	scoped_guard(mutex, &regions->lock) {
+		if (region->used > 1) {
+			region->used--;
+			return 0;
+		}
+		if (atomic_long_cmpxchg(&region->mapped, 1, 0) != 1)
+			return -EBUSY;
+		region->used = 0;
+		region_unlink(regions, region);
+	}
+	region_destroy(region);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(mm_iommu_unregister);
+
+/**
+ * mm_iommu_abandon() - take back one registration for good
+ * @mm: whose memory it is
+ * @region: as mm_iommu_register() returned it
+ *
+ * For a container that goes away and cannot try again.  It has unmapped all it
+ * mapped itself; if TCEs of others still point into the region, its memory stays
+ * pinned and charged until the last of them is gone.
+ *
+ * Context: Process; may sleep, takes the regions lock.  Cannot fail.
+ */
+void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region)
+{
+	struct mm_iommu_regions *regions = regions_of(mm);
+
+	if (!mm_iommu_unregister(mm, region))
+		return;
+
+	scoped_guard(mutex, &regions->lock) {
+		if (region->used > 1) {
+			region->used--;
+			return;
+		}
+		/* The reference that region_release_work() or region_use() drops. */
+		mmgrab(mm);
+		WRITE_ONCE(region->used, 0);
+	}
+	mm_iommu_drop(region, 1);
+}
+EXPORT_SYMBOL_GPL(mm_iommu_abandon);
+
+/**
+ * mm_iommu_hold() - count TCEs that are about to point into a region
+ * @mm: whose memory it is
+ * @ua: user address the first TCE will point to, a multiple of the IOMMU page
+ * @page_shift: log2 of the IOMMU page size
+ * @n: how many TCEs the caller wants to write for consecutive memory; set to
+ *	how many of them fall into the region that was found
+ *
+ * Each of the counted TCEs must be dropped again with mm_iommu_drop().
+ *
+ * Context: Any, virtual mode.
+ * Return: the region that holds @ua, its mapped count raised by @n; NULL when @ua is
+ * not in registered memory, the region is going away, or IOMMU pages are larger
+ * than the physically contiguous pieces of the region.
+ */
+struct mm_iommu_region *mm_iommu_hold(struct mm_struct *mm, unsigned long ua,
+				      unsigned int page_shift, unsigned long *n)
+{
+	struct mm_iommu_regions *regions = regions_of(mm);
+	struct mm_iommu_region *region;
+
+	if (!regions)
+		return NULL;
+
+	guard(rcu)();
+	region = region_find(regions, ua, ua);
+	if (!region || !READ_ONCE(region->used) || page_shift > region->block_shift)
+		return NULL;
+	*n = min(*n, ((region->last - ua) >> page_shift) + 1);
+	return atomic_long_add_unless(&region->mapped, *n, 0) ? region : NULL;
+}
+EXPORT_SYMBOL_GPL(mm_iommu_hold);
+
+/**
+ * mm_iommu_owner() - the region that a live TCE points into
+ * @mm: whose memory it is
+ * @ua: user address that a TCE counted by the caller was made for
+ *
+ * Context: Any, virtual mode.
+ * Return: the region; it stays until the caller drops the count of that TCE.
+ */
+struct mm_iommu_region *mm_iommu_owner(struct mm_struct *mm, unsigned long ua)
+{
+	struct mm_iommu_regions *regions = regions_of(mm);
+
+	guard(rcu)();
+	return regions ? region_find(regions, ua, ua) : NULL;
+}
+EXPORT_SYMBOL_GPL(mm_iommu_owner);
+
+/**
+ * mm_iommu_drop() - TCEs no longer point into a region
+ * @region: the region
+ * @n: how many TCEs
+ *
+ * Call it only after the kill that made the hardware forget the TCEs.
+ *
+ * Context: Any, virtual mode.  Cannot fail.
+ */
+void mm_iommu_drop(struct mm_iommu_region *region, unsigned long n)
+{
+	if (!atomic_long_sub_return(n, &region->mapped))
+		schedule_work(&region->release);
+}
+EXPORT_SYMBOL_GPL(mm_iommu_drop);
+
+/**
+ * mm_iommu_mappable() - whether a TCE could point to some memory now
+ * @mm: whose memory it is
+ * @ua: user address, a multiple of the IOMMU page
+ * @page_shift: log2 of the IOMMU page size
+ *
+ * Context: Any, virtual mode.  The answer may be outdated when it arrives.
+ */
+bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua, unsigned int page_shift)
+{
+	struct mm_iommu_regions *regions = regions_of(mm);
+	struct mm_iommu_region *region;
+
+	guard(rcu)();
+	region = regions ? region_find(regions, ua, ua) : NULL;
+	return region && READ_ONCE(region->used) && page_shift <= region->block_shift;
+}
+EXPORT_SYMBOL_GPL(mm_iommu_mappable);
+
+/**
+ * mm_iommu_cleanup() - let go what is still registered when an mm dies
+ * @mm: the mm, which nobody uses any more
+ *
+ * Users of regions keep the mm until they are done, so normally nothing is left.
+ * The charge to locked_vm dies with the mm.
+ *
+ * Context: Any; the pages are let go later, where that may sleep.  Cannot fail.
+ */
+void mm_iommu_cleanup(struct mm_struct *mm)
+{
+	struct mm_iommu_regions *regions = regions_of(mm);
+
+	if (!regions)
+		return;
+	mm->context.iommu_regions = NULL;
+	schedule_work(&regions->cleanup);
+}

@@ -1,0 +1,551 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Regions against their invariants: pinning, counting, accounting, looking up.
+ *
+ * Each case runs in a kthread with an mm of its own. The names of cases carry the
+ * defect or invariant they stand for.
+ */
+#include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/prandom.h>
+#include <linux/sched/mm.h>
+#include <linux/vmstat.h>
+#include <linux/workqueue.h>
+#include <asm/mmu_context_iommu.h>
+
+#define AREA_PAGES	64UL
+
+struct region_test {
+	struct mm_struct *mm;
+	unsigned long area;
+	unsigned long locked_vm;
+	long pinned;
+};
+
+/* Pins that are held by anybody now. */
+static long pins_held(void)
+{
+	return global_node_page_state(NR_FOLL_PIN_ACQUIRED) -
+	       global_node_page_state(NR_FOLL_PIN_RELEASED);
+}
+
+static int region_test_init(struct kunit *test)
+{
+	struct region_test *rt = kunit_kzalloc(test, sizeof(*rt), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, rt);
+	rt->area = kunit_vm_mmap(test, NULL, 0, AREA_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
+				 MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NE(test, rt->area, 0);
+	KUNIT_ASSERT_NOT_NULL(test, current->mm);
+	rt->mm = current->mm;
+	rt->locked_vm = rt->mm->locked_vm;
+	rt->pinned = pins_held();
+	test->priv = rt;
+	return 0;
+}
+
+/* The leak check: every case ends with nothing pinned and nothing charged. */
+static void region_test_exit(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+
+	if (!rt)
+		return;
+	flush_scheduled_work();
+	rcu_barrier();
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
+	KUNIT_EXPECT_EQ(test, pins_held(), rt->pinned);
+}
+
+static unsigned long page_ua(struct kunit *test, unsigned long page)
+{
+	return ((struct region_test *)test->priv)->area + page * PAGE_SIZE;
+}
+
+static int try_register(struct kunit *test, unsigned long page, unsigned long pages,
+			struct mm_iommu_region **region)
+{
+	return mm_iommu_register(current->mm, page_ua(test, page), pages * PAGE_SIZE, region);
+}
+
+static struct mm_iommu_region *do_register(struct kunit *test, unsigned long page,
+					   unsigned long pages)
+{
+	struct mm_iommu_region *region = NULL;
+
+	KUNIT_ASSERT_EQ(test, try_register(test, page, pages, &region), 0);
+	KUNIT_ASSERT_NOT_NULL(test, region);
+	return region;
+}
+
+static void do_unregister(struct kunit *test, struct mm_iommu_region *region)
+{
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, region), 0);
+}
+
+static struct mm_iommu_region *hold(struct kunit *test, unsigned long page, unsigned long n)
+{
+	return mm_iommu_hold(current->mm, page_ua(test, page), PAGE_SHIFT, &n);
+}
+
+static void register_pins_and_charges(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+	struct mm_iommu_region *region = do_register(test, 0, 16);
+
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 16);
+	KUNIT_EXPECT_EQ(test, pins_held(), rt->pinned + 16);
+	KUNIT_EXPECT_EQ(test, region->used, 1);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&region->mapped), 1);
+	do_unregister(test, region);
+}
+
+static void I7_register_twice_is_charged_once(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+	struct mm_iommu_region *a = do_register(test, 3, 5), *b = do_register(test, 3, 5);
+
+	KUNIT_EXPECT_PTR_EQ(test, a, b);
+	KUNIT_EXPECT_EQ(test, a->used, 2);
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 5);
+	do_unregister(test, a);
+	KUNIT_EXPECT_EQ(test, a->used, 1);
+	do_unregister(test, a);
+}
+
+static void R1_unregister_of_a_mapped_region_is_busy_and_changes_nothing(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+	struct mm_iommu_region *region = do_register(test, 0, 8);
+
+	KUNIT_EXPECT_PTR_EQ(test, hold(test, 2, 3), region);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&region->mapped), 4);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(rt->mm, region), -EBUSY);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(rt->mm, region), -EBUSY);
+	KUNIT_EXPECT_EQ(test, region->used, 1);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&region->mapped), 4);
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 8);
+	KUNIT_EXPECT_PTR_EQ(test, hold(test, 0, 1), region);
+
+	mm_iommu_drop(region, 1);
+	mm_iommu_drop(region, 3);
+	do_unregister(test, region);
+	KUNIT_EXPECT_NULL(test, hold(test, 0, 1));
+}
+
+static void R7_bad_bounds_are_refused(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+	struct mm_iommu_region *region;
+	struct mm_struct *mm = rt->mm;
+
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, rt->area, 0, &region), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, rt->area + 1, PAGE_SIZE, &region), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, rt->area, PAGE_SIZE + 1, &region), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, -PAGE_SIZE, 2 * PAGE_SIZE, &region), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, PAGE_SIZE, -PAGE_SIZE, &region), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, -PAGE_SIZE, PAGE_SIZE, &region), -EFAULT);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, 0, PAGE_SIZE, &region), -EFAULT);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, 0, 1UL << 62, &region), -EFAULT);
+}
+
+static void R7_partly_bad_range_leaves_nothing(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+	struct mm_iommu_region *region;
+
+	/* A hole in the middle of the area. */
+	KUNIT_ASSERT_EQ(test, vm_munmap(page_ua(test, 20), PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, try_register(test, 10, 20, &region), -EFAULT);
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
+	KUNIT_EXPECT_EQ(test, pins_held(), rt->pinned);
+	KUNIT_EXPECT_NULL(test, hold(test, 10, 1));
+	do_unregister(test, do_register(test, 10, 10));
+}
+
+static void R10_only_the_owner_registers(struct kunit *test)
+{
+	struct mm_iommu_region *region;
+	struct mm_struct *other = mm_alloc();
+
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(other, page_ua(test, 0), PAGE_SIZE, &region),
+			-EPERM);
+	mmput(other);
+}
+
+static void overlaps_are_refused(struct kunit *test)
+{
+	struct mm_iommu_region *region = do_register(test, 10, 10), *other;
+
+	KUNIT_EXPECT_EQ(test, try_register(test, 9, 2, &other), -EINVAL);
+	KUNIT_EXPECT_EQ(test, try_register(test, 19, 2, &other), -EINVAL);
+	KUNIT_EXPECT_EQ(test, try_register(test, 12, 2, &other), -EINVAL);
+	KUNIT_EXPECT_EQ(test, try_register(test, 5, 30, &other), -EINVAL);
+	KUNIT_EXPECT_EQ(test, try_register(test, 10, 9, &other), -EINVAL);
+	do_unregister(test, do_register(test, 9, 1));
+	do_unregister(test, do_register(test, 20, 1));
+	do_unregister(test, region);
+}
+
+static void hold_stops_at_the_end_of_the_region(struct kunit *test)
+{
+	struct mm_iommu_region *a = do_register(test, 0, 4), *b = do_register(test, 4, 4);
+	unsigned long n = 100;
+
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_hold(current->mm, page_ua(test, 1), PAGE_SHIFT, &n), a);
+	KUNIT_EXPECT_EQ(test, n, 3);
+	n = 2;
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_hold(current->mm, page_ua(test, 4), PAGE_SHIFT, &n), b);
+	KUNIT_EXPECT_EQ(test, n, 2);
+	KUNIT_EXPECT_NULL(test, hold(test, 8, 1));
+	mm_iommu_drop(a, 3);
+	mm_iommu_drop(b, 2);
+	do_unregister(test, a);
+	do_unregister(test, b);
+}
+
+static void hpas_are_those_of_the_pages(struct kunit *test)
+{
+	struct mm_iommu_region *region = do_register(test, 0, AREA_PAGES);
+	unsigned long page, bytes;
+	struct page *pinned;
+	const u64 *hpas;
+
+	for (page = 0; page < AREA_PAGES; page++) {
+		hpas = mm_iommu_hpas(region, page_ua(test, page) + 8, &bytes);
+		KUNIT_EXPECT_EQ(test, bytes, (AREA_PAGES - page) * PAGE_SIZE - 8);
+		KUNIT_ASSERT_EQ(test, pin_user_pages_fast(page_ua(test, page), 1, 0, &pinned), 1);
+		KUNIT_EXPECT_EQ(test, hpas[0], PFN_PHYS(page_to_pfn(pinned)));
+		unpin_user_page(pinned);
+	}
+	do_unregister(test, region);
+}
+
+/* Every aligned block of the size that the region claims is contiguous, none larger. */
+static void R3_block_size_holds_throughout(struct kunit *test)
+{
+	struct mm_iommu_region *region = do_register(test, 0, AREA_PAGES);
+	unsigned long per_block = 1UL << (region->block_shift - PAGE_SHIFT), page, bytes;
+	const u64 *hpas = mm_iommu_hpas(region, region->ua, &bytes);
+	bool larger_holds;
+
+	for (page = 0; page < AREA_PAGES; page++)
+		KUNIT_EXPECT_EQ(test, hpas[page],
+				hpas[page - page % per_block] + page % per_block * PAGE_SIZE);
+	for (page = 0; page < AREA_PAGES; page += per_block)
+		KUNIT_EXPECT_EQ(test, hpas[page] % (per_block * PAGE_SIZE), 0);
+
+	per_block *= 2;
+	larger_holds = !(region->ua % (per_block * PAGE_SIZE)) && !(AREA_PAGES % per_block);
+	for (page = 0; page < AREA_PAGES; page++)
+		if (hpas[page] != hpas[page - page % per_block] + page % per_block * PAGE_SIZE ||
+		    hpas[page - page % per_block] % (per_block * PAGE_SIZE))
+			larger_holds = false;
+	KUNIT_EXPECT_FALSE(test, larger_holds);
+
+	KUNIT_EXPECT_TRUE(test, mm_iommu_mappable(current->mm, region->ua, region->block_shift));
+	KUNIT_EXPECT_FALSE(test, mm_iommu_mappable(current->mm, region->ua,
+						   region->block_shift + 1));
+	do_unregister(test, region);
+}
+
+static void T10_larger_iommu_pages_are_refused(struct kunit *test)
+{
+	struct mm_iommu_region *region = do_register(test, 0, 3);
+	unsigned long n = 1;
+
+	/* 3 pages: no block can be larger than a page */
+	KUNIT_EXPECT_EQ(test, region->block_shift, PAGE_SHIFT);
+	KUNIT_EXPECT_NULL(test, mm_iommu_hold(current->mm, region->ua, PAGE_SHIFT + 1, &n));
+	do_unregister(test, region);
+}
+
+/* A container that goes away while another container's TCEs point into its memory. */
+static void C12_abandoned_region_lives_until_its_last_TCE(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+	struct mm_iommu_region *region = do_register(test, 0, 8), *other;
+
+	KUNIT_ASSERT_PTR_EQ(test, hold(test, 0, 8), region);
+	mm_iommu_abandon(rt->mm, region);
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 8);
+	KUNIT_EXPECT_NULL(test, hold(test, 0, 1));
+	KUNIT_EXPECT_FALSE(test, mm_iommu_mappable(rt->mm, page_ua(test, 0), PAGE_SHIFT));
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_owner(rt->mm, page_ua(test, 7)), region);
+	KUNIT_EXPECT_EQ(test, try_register(test, 7, 2, &other), -EINVAL);
+
+	mm_iommu_drop(region, 8);
+	flush_scheduled_work();
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
+	KUNIT_EXPECT_NULL(test, mm_iommu_owner(rt->mm, page_ua(test, 7)));
+}
+
+static void abandoned_region_can_be_registered_again(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+	struct mm_iommu_region *region = do_register(test, 0, 8);
+
+	KUNIT_ASSERT_PTR_EQ(test, hold(test, 0, 2), region);
+	mm_iommu_abandon(rt->mm, region);
+	KUNIT_EXPECT_PTR_EQ(test, do_register(test, 0, 8), region);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&region->mapped), 3);
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 8);
+	mm_iommu_drop(region, 2);
+	do_unregister(test, region);
+}
+
+static void abandoning_an_idle_region_lets_it_go_at_once(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+
+	mm_iommu_abandon(rt->mm, do_register(test, 0, 8));
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
+	KUNIT_EXPECT_EQ(test, pins_held(), rt->pinned);
+}
+
+/* What an mm forgot is let go with it; region_test_exit() counts the pins. */
+static void forgotten_regions_go_with_the_mm(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+
+	do_register(test, 0, 8);
+	do_register(test, 20, 1);
+	mm_iommu_cleanup(rt->mm);
+	flush_scheduled_work();
+	KUNIT_EXPECT_EQ(test, pins_held(), rt->pinned);
+	KUNIT_EXPECT_NULL(test, hold(test, 0, 1));
+	rt->locked_vm += 9;	/* the charge dies with the mm, which is still here */
+}
+
+/* ---- random operations against a model that knows no trees ---- */
+
+struct model_region {
+	struct mm_iommu_region *region;
+	unsigned long page, pages, used, mapped;
+};
+
+#define MODEL_REGIONS	16
+#define MODEL_STEPS	12000
+
+static struct model_region *model_find(struct model_region *model, unsigned long page,
+				       unsigned long pages)
+{
+	unsigned int i;
+
+	for (i = 0; i < MODEL_REGIONS; i++)
+		if (model[i].used && model[i].page < page + pages &&
+		    page < model[i].page + model[i].pages)
+			return &model[i];
+	return NULL;
+}
+
+static struct model_region *model_free(struct model_region *model)
+{
+	unsigned int i;
+
+	for (i = 0; i < MODEL_REGIONS; i++)
+		if (!model[i].used)
+			return &model[i];
+	return NULL;
+}
+
+static void model_register(struct kunit *test, struct model_region *model,
+			   unsigned long page, unsigned long pages)
+{
+	struct model_region *m = model_find(model, page, pages), *slot = model_free(model);
+	struct mm_iommu_region *region = NULL;
+	int ret;
+
+	if (!m && !slot)
+		return;
+	ret = try_register(test, page, pages, &region);
+	if (!m) {
+		KUNIT_ASSERT_EQ(test, ret, 0);
+		*slot = (struct model_region){ region, page, pages, 1, 1 };
+	} else if (m->page == page && m->pages == pages) {
+		KUNIT_ASSERT_EQ(test, ret, 0);
+		KUNIT_ASSERT_PTR_EQ(test, region, m->region);
+		m->used++;
+	} else {
+		KUNIT_ASSERT_EQ(test, ret, -EINVAL);
+	}
+}
+
+static void model_unregister(struct kunit *test, struct model_region *m)
+{
+	int want = m->used == 1 && m->mapped > 1 ? -EBUSY : 0;
+
+	KUNIT_ASSERT_EQ(test, mm_iommu_unregister(current->mm, m->region), want);
+	if (!want)
+		m->used--;
+}
+
+static void model_step(struct kunit *test, struct model_region *model, struct rnd_state *rnd)
+{
+	unsigned long page = prandom_u32_state(rnd) % AREA_PAGES;
+	unsigned long pages = 1 + prandom_u32_state(rnd) % min(8UL, AREA_PAGES - page);
+	struct model_region *m = model_find(model, page, 1);
+	struct mm_iommu_region *region;
+	unsigned long n = pages, want;
+
+	switch (prandom_u32_state(rnd) % 4) {
+	case 0:
+		model_register(test, model, page, pages);
+		break;
+	case 1:
+		if (m)
+			model_unregister(test, m);
+		break;
+	case 2:
+		region = mm_iommu_hold(current->mm, page_ua(test, page), PAGE_SHIFT, &n);
+		KUNIT_ASSERT_PTR_EQ(test, region, m ? m->region : NULL);
+		if (!m)
+			break;
+		want = min(pages, m->page + m->pages - page);
+		KUNIT_ASSERT_EQ(test, n, want);
+		m->mapped += want;
+		break;
+	case 3:
+		if (m && m->mapped > 1) {
+			n = 1 + prandom_u32_state(rnd) % (m->mapped - 1);
+			mm_iommu_drop(m->region, n);
+			m->mapped -= n;
+		}
+		break;
+	}
+	if (m && m->used)
+		KUNIT_ASSERT_EQ(test, atomic_long_read(&m->region->mapped), m->mapped);
+}
+
+static void random_operations_agree_with_a_model(struct kunit *test)
+{
+	struct model_region *model = kunit_kcalloc(test, MODEL_REGIONS, sizeof(*model), GFP_KERNEL);
+	struct region_test *rt = test->priv;
+	unsigned long charged = 0;
+	struct rnd_state rnd;
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, model);
+	prandom_seed_state(&rnd, 20150609);
+	for (i = 0; i < MODEL_STEPS; i++) {
+		model_step(test, model, &rnd);
+		cond_resched();
+	}
+	for (i = 0; i < MODEL_REGIONS; i++)
+		charged += model[i].used ? model[i].pages : 0;
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + charged);
+
+	for (i = 0; i < MODEL_REGIONS; i++) {
+		if (model[i].used && model[i].mapped > 1)
+			mm_iommu_drop(model[i].region, model[i].mapped - 1);
+		while (model[i].used--)
+			do_unregister(test, model[i].region);
+		model[i].used = 0;
+	}
+}
+
+/* ---- lookups on one CPU while another registers and unregisters ---- */
+
+struct walker {
+	struct kunit *test;
+	struct mm_struct *mm;
+	unsigned long stable, churning;
+	struct completion done;
+	unsigned long lost, held;
+};
+
+static int walker_thread(void *arg)
+{
+	struct walker *w = arg;
+	struct mm_iommu_region *region;
+	unsigned long n;
+
+	while (!kthread_should_stop()) {
+		/* A region that stays is found whatever happens around it. */
+		n = 1;
+		region = mm_iommu_hold(w->mm, w->stable, PAGE_SHIFT, &n);
+		if (region)
+			mm_iommu_drop(region, 1);
+		else
+			w->lost++;
+		/* One that comes and goes, if held, is there until it is dropped. */
+		n = 1;
+		region = mm_iommu_hold(w->mm, w->churning, PAGE_SHIFT, &n);
+		if (region) {
+			w->held++;
+			if (mm_iommu_owner(w->mm, w->churning) != region)
+				w->lost++;
+			mm_iommu_drop(region, 1);
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
+static void R2_lookups_race_with_registration(struct kunit *test)
+{
+	struct walker w = { .mm = current->mm };
+	struct mm_iommu_region *stable = do_register(test, 30, 1), *region;
+	struct task_struct *task;
+	unsigned int i, busy = 0;
+
+	w.stable = page_ua(test, 30);
+	w.churning = page_ua(test, 31);
+	task = kthread_run(walker_thread, &w, "region-walker");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+
+	for (i = 0; i < 3000; i++) {
+		region = do_register(test, 31 - (i & 1), 1 + (i & 1) * 0);
+		if (region == stable) {
+			do_unregister(test, region);
+			continue;
+		}
+		while (mm_iommu_unregister(current->mm, region)) {
+			busy++;
+			cond_resched();
+		}
+		if (!(i % 64))
+			cond_resched();
+	}
+	kthread_stop(task);
+	KUNIT_EXPECT_EQ(test, w.lost, 0);
+	KUNIT_EXPECT_GT(test, w.held + busy, 0);
+	do_unregister(test, stable);
+}
+
+static struct kunit_case region_test_cases[] = {
+	KUNIT_CASE(register_pins_and_charges),
+	KUNIT_CASE(I7_register_twice_is_charged_once),
+	KUNIT_CASE(R1_unregister_of_a_mapped_region_is_busy_and_changes_nothing),
+	KUNIT_CASE(R7_bad_bounds_are_refused),
+	KUNIT_CASE(R7_partly_bad_range_leaves_nothing),
+	KUNIT_CASE(R10_only_the_owner_registers),
+	KUNIT_CASE(overlaps_are_refused),
+	KUNIT_CASE(hold_stops_at_the_end_of_the_region),
+	KUNIT_CASE(hpas_are_those_of_the_pages),
+	KUNIT_CASE(R3_block_size_holds_throughout),
+	KUNIT_CASE(T10_larger_iommu_pages_are_refused),
+	KUNIT_CASE(C12_abandoned_region_lives_until_its_last_TCE),
+	KUNIT_CASE(abandoned_region_can_be_registered_again),
+	KUNIT_CASE(abandoning_an_idle_region_lets_it_go_at_once),
+	KUNIT_CASE(forgotten_regions_go_with_the_mm),
+	KUNIT_CASE_SLOW(random_operations_agree_with_a_model),
+	KUNIT_CASE_SLOW(R2_lookups_race_with_registration),
+	{}
+};
+
+static struct kunit_suite region_test_suite = {
+	.name = "mm_iommu",
+	.init = region_test_init,
+	.exit = region_test_exit,
+	.test_cases = region_test_cases,
+};
+kunit_test_suite(region_test_suite);
+
+MODULE_DESCRIPTION("KUnit tests of pre-registered memory regions");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Geometry of an IODA2 TCE table: arithmetic without side effects.
+ *
+ * A table is a tree of equal levels.  The PHB takes from the TVE the number of
+ * levels, the size of a level (a power of two from 4 KiB up) and the IOMMU page
+ * size, and cuts the bus address into one index per level, most significant
+ * first (IODA2 specification, TVT and TCE tables).
+ *
+ * This header depends on nothing but integer types, so that the same lines are
+ * tested on the build host.
+ */
+#ifndef _POWERNV_PCI_IODA_TCE_H
+#define _POWERNV_PCI_IODA_TCE_H
+
+#include <linux/types.h>
+
+#define PNV_TCE_MAX_LEVELS	5
+#define PNV_TCE_MIN_PAGE_SHIFT	12
+#define PNV_TCE_MAX_PAGE_SHIFT	34
+
+/* log2 of the entries in the smallest level that the hardware walks (4 KiB) */
+#define PNV_TCE_MIN_LEVEL_BITS	9
+
+/*
+ * Bit 59 of a bus address selects the TVE, that is, the window.  The index into the
+ * first level must not reach up to it.
+ */
+#define PNV_TCE_MAX_ADDR_BITS	59
+
+/**
+ * struct pnv_tce_geometry - the shape of a table
+ * @page_shift: log2 of the IOMMU page size
+ * @levels: how many levels, 1 for a table without pointers
+ * @level_bits: log2 of the entries in each level
+ * @entries: how many TCEs the window has; the last leaf may have more room
+ */
+struct pnv_tce_geometry {
+	unsigned int page_shift;
+	unsigned int levels;
+	unsigned int level_bits;
+	__u64 entries;
+};
+
+static inline unsigned int pnv_tce_log2(__u64 value)
+{
+	return 63 - __builtin_clzll(value);
+}
+
+/**
+ * pnv_tce_geometry() - validate a window and lay out its table
+ * @page_shift: log2 of the IOMMU page size
+ * @window_size: in bytes, a power of two, at least one IOMMU page
+ * @levels: 1 to PNV_TCE_MAX_LEVELS
+ * @geo: filled in on success
+ *
+ * Return: whether the hardware can have such a table.
+ */
+static inline int pnv_tce_geometry(__u32 page_shift, __u64 window_size, __u32 levels,
+				   struct pnv_tce_geometry *geo)
+{
+	unsigned int bits;
+
+	if (levels < 1 || levels > PNV_TCE_MAX_LEVELS)
+		return 0;
+	if (page_shift < PNV_TCE_MIN_PAGE_SHIFT || page_shift > PNV_TCE_MAX_PAGE_SHIFT)
+		return 0;
+	if (!window_size || (window_size & (window_size - 1)) || !(window_size >> page_shift))
+		return 0;
+
+	bits = (pnv_tce_log2(window_size) - page_shift + levels - 1) / levels;
+	if (bits < PNV_TCE_MIN_LEVEL_BITS)
+		bits = PNV_TCE_MIN_LEVEL_BITS;
+	if (bits * levels + page_shift > PNV_TCE_MAX_ADDR_BITS)
+		return 0;
+
+	geo->page_shift = page_shift;
+	geo->levels = levels;
+	geo->level_bits = bits;
+	geo->entries = window_size >> page_shift;
+	return 1;
+}
+
+/* Size in bytes of one level of the table. */
+static inline __u64 pnv_tce_level_bytes(const struct pnv_tce_geometry *geo)
+{
+	return 8ULL << geo->level_bits;
+}
+
+/* How many levels of height @level (0: leaves) a fully populated table has. */
+static inline __u64 pnv_tce_level_count(const struct pnv_tce_geometry *geo,
+					unsigned int level)
+{
+	unsigned int shift = (level + 1) * geo->level_bits;
+
+	return shift > 63 ? 1 : ((geo->entries - 1) >> shift) + 1;
+}
+
+/**
+ * pnv_tce_table_bytes() - memory of a fully populated table
+ * @geo: its geometry
+ *
+ * Return: bytes of all levels plus one more time the leaves, for the user view.
+ */
+static inline __u64 pnv_tce_table_bytes(const struct pnv_tce_geometry *geo)
+{
+	__u64 count = pnv_tce_level_count(geo, 0);
+	unsigned int level;
+
+	for (level = 0; level < geo->levels; level++)
+		count += pnv_tce_level_count(geo, level);
+	return count * pnv_tce_level_bytes(geo);
+}
+
+/* The slot for table entry @index in the level of height @level. */
+static inline __u64 pnv_tce_slot(const struct pnv_tce_geometry *geo, __u64 index,
+				 unsigned int level)
+{
+	return (index >> (level * geo->level_bits)) & ((1ULL << geo->level_bits) - 1);
+}
+
+/* The first index behind the part of the table that a slot of height @level covers. */
+static inline __u64 pnv_tce_next(const struct pnv_tce_geometry *geo, __u64 index,
+				 unsigned int level)
+{
+	return ((index >> (level * geo->level_bits)) + 1) << (level * geo->level_bits);
+}
+
+#endif /* _POWERNV_PCI_IODA_TCE_H */

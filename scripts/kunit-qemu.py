@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Emulated POWER9 powernv machine for tools/testing/kunit/kunit.py --qemu_config.
+
+The configuration comes from configs/ by way of scripts/build-kernel, so there
+is none here; vmlinux.boot is what that leaves in the build directory.
+"""
+
+from ..qemu_config import QemuArchParams
+
+QEMU_ARCH = QemuArchParams(
+    linux_arch='powerpc',
+    kconfig='',
+    qemu_arch='ppc64',
+    kernel_path='vmlinux.boot',
+    kernel_command_line='console=hvc0 panic=-1 oops=panic',
+    # kunit.py gives -nodefaults, which takes the management controller away;
+    # the firmware needs one to reboot, and that is how the run ends.
+    extra_qemu_params=['-M', 'powernv9', '-m', '2G', '-smp', '2',
+                       '-accel', 'tcg,thread=multi',
+                       '-device', 'ipmi-bmc-sim,id=bmc0',
+                       '-device', 'isa-ipmi-bt,bmc=bmc0,irq=10'])

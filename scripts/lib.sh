@@ -1,0 +1,130 @@
+# shellcheck shell=bash disable=SC2034 # LOGS, kmake, work are for the callers
+# SPDX-License-Identifier: GPL-2.0
+# What the lab's scripts share: paths, messages, progress, reading a guest's
+# console.  Sourced, never run.
+#
+# BUILD          where everything is built (default build/ in the repository)
+# CACHE          where downloads are kept (default ~/.cache/spapr-tce)
+# CROSS_COMPILE  prefix of the compiler (default powerpc64le-linux-gnu-)
+# JOBS           parallel jobs of a build (default: the machine's processors)
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=${BUILD:-$ROOT/build}
+LOGS=$BUILD/logs
+CACHE=${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/spapr-tce}
+CROSS_COMPILE=${CROSS_COMPILE:-powerpc64le-linux-gnu-}
+JOBS=${JOBS:-$(nproc)}
+export BUILD CACHE CROSS_COMPILE JOBS
+
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+die() { say "$@"; exit 1; }
+
+# The calling script's header comment, without shebang and licence.
+usage() { awk 'NR > 2 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0" >&2; exit 2; }
+
+free_space() { df -h --output=avail "$1" | tail -1 | tr -d ' '; }
+
+# A directory `work` of this run's own, gone at its end; one whose run was killed goes now.
+workdir() {
+	local dir
+	for dir in "$BUILD"/tmp/*.*; do
+		[ ! -d "$dir" ] || kill -0 "${dir##*.}" 2> /dev/null || rm -rf "$dir"
+	done
+	work=$BUILD/tmp/${0##*/}.$$
+	trap 'rm -rf "$work"' EXIT
+	mkdir -p "$work" || die "cannot write to $BUILD: is the disk full?"
+}
+
+# Make every build of ours the same wherever the checkout stands, so that
+# ccache serves all of them.  Adds to the array `kmake`; needs $1 = TREE, $2 = OUT.
+kernel_make() {
+	export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$BUILD} CCACHE_NOHASHDIR=1
+	export KBUILD_BUILD_TIMESTAMP='2026-01-01 00:00:00 UTC' KBUILD_BUILD_VERSION=1
+	export KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab LOCALVERSION=
+	kmake=(make -C "$1" "O=$2" ARCH=powerpc "CROSS_COMPILE=$CROSS_COMPILE"
+	       "CC=ccache ${CROSS_COMPILE}gcc" "-j$JOBS")
+}
+
+# monitor LABEL LOG TOTAL: how a command is doing, until this script ends.  A
+# terminal gets one changing line; anything else a line per PROGRESS_EVERY seconds.
+monitor() {
+	local line every=${PROGRESS_EVERY:-60} never
+	exec {never}<> <(:)
+	SECONDS=0
+	[ ! -t 2 ] || every=1
+	while kill -0 "$$" 2> /dev/null; do
+		read -rt 1 -u "$never" || true
+		if [ "$SECONDS" = 0 ] || [ $((SECONDS % every)) != 0 ]; then continue; fi
+		if [ "$3" -gt 0 ]; then
+			line="$(grep -cE '^  (CC|AS|LD|AR|HOSTCC)' "$2" || true) of about $3 objects"
+		else
+			line=$(tail -n 1 "$2" | tr -dc '[:print:]' | cut -c -50)
+		fi
+		line="$1: $SECONDS s  $line"
+		if [ -t 2 ]; then printf '\r\e[K%s' "${line::79}" >&2; else echo "$line" >&2; fi
+	done
+}
+
+# run_logged LABEL LOG TOTAL COMMAND...: run with all output in LOG, showing
+# progress; TOTAL is the expected number of objects of a kernel build, or 0.
+# Returns COMMAND's status.
+run_logged() {
+	local status=0 watch
+	mkdir -p "$(dirname "$2")"
+	: > "$2"
+	monitor "$1" "$2" "$3" > /dev/null &
+	watch=$!
+	"${@:4}" > "$2" 2>&1 < /dev/null || status=$?
+	kill "$watch" 2> /dev/null || true
+	wait "$watch" 2> /dev/null || true
+	[ ! -t 2 ] || printf '\r\e[K' >&2
+	return "$status"
+}
+
+# As run_logged; on failure also shows the end of the log and where it is.
+progress() {
+	local status=0
+	run_logged "$@" || status=$?
+	if [ "$status" -ne 0 ]; then
+		tail -n 20 "$2" | sed 's/^/    /' >&2
+		say "$1: failed ($status); the whole log is $2"
+	fi
+	return "$status"
+}
+
+# splats LOG: the lines in which a kernel complains about itself; true if there
+# are any.  Only kernel lines count (they carry a time stamp); those of the
+# firmware and what a program prints do not.  An EEH report of a frozen device
+# brings a call trace too, and is no fault of the kernel; nor is pseries' empty nvram.
+splats() {
+	local words='WARNING:|BUG:|Oops|Call Trace|possible recursive locking'
+	words+='|INFO: task .* blocked|INFO: trying to register|rcu: INFO|suspicious RCU usage'
+	words+='|UBSAN|KASAN|kernel BUG|Kernel panic|[Uu]nable to handle kernel|LOCKUP'
+	words+='|list_(add|del) corruption|refcount_t:|soft lockup|scheduling while atomic'
+	tr -d '\r' < "$1" | grep -aE "\[ *[0-9]+\.[0-9]{6}\].*($words)" | grep -avE 'EEH:|nvram corruption detected'
+}
+
+# tap_sum: read TAP of one or more programs, print "N passed, N failed, N skipped".
+# A program's output ends with "# suite-end NAME STATUS".  Silence is failure: a
+# program that fails without saying so, stops before its plan is through, tests
+# nothing or skips everything adds one to the failed.
+tap_sum() {
+	tr -d '\r' | awk '
+	function close_suite(name, status) {
+		if (status != 0 && status != 4 && !f || p + f + s != plan || p + f == 0) {
+			failed++
+			printf "%s: exit status %s, plan %d, %d passed, %d failed, %d skipped\n",
+				name, status, plan, p, f, s > "/dev/stderr"
+		}
+		passed += p; failed += f; skipped += s; p = f = s = plan = 0; suites++
+	}
+	/^1\.\.[0-9]+/ { plan = substr($1, 4) + 0 }
+	/^not ok /     { f++; next }
+	/^ok .*# SKIP/ { s++; next }
+	/^ok /         { p++ }
+	/^# suite-end / { close_suite($3, $4) }
+	END {
+		if (p + f + s || !suites) close_suite("(no end)", 1)
+		printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
+	}'
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Runs of old owners, and where the next TCE points: asm/iommu_tce.h. */
+#include <string.h>
+#include "asm/iommu_tce.h"
+#include "tap.h"
+
+static void record(void)
+{
+	struct iommu_tce_change change;
+	unsigned int i;
+	int ok = 1;
+
+	memset(&change, 0, sizeof(change));
+	for (i = 0; i < 1000; i++)
+		ok &= iommu_tce_record_old(&change, 0x10000000 + i * 65536ULL, 16);
+	tap(ok && change.nr_runs == 1 && change.runs[0].n == 1000,
+	    "consecutive_owners_make_one_run", "%u runs", change.nr_runs);
+
+	for (i = 1; i < IOMMU_TCE_RUNS; i++)
+		ok &= iommu_tce_record_old(&change, i * 0x100000000000ULL, 16);
+	tap(ok && change.nr_runs == IOMMU_TCE_RUNS, "other_owners_make_new_runs", "%u", change.nr_runs);
+	tap(!iommu_tce_record_old(&change, 0x4242000, 16) && change.nr_runs == IOMMU_TCE_RUNS,
+	    "a_full_array_refuses", "%u", change.nr_runs);
+	tap(iommu_tce_record_old(&change, change.runs[IOMMU_TCE_RUNS - 1].owner + 65536, 16),
+	    "a_full_array_extends_its_last_run", "refused");
+
+	iommu_tce_forget_old(&change);
+	tap(change.nr_runs == IOMMU_TCE_RUNS && change.runs[IOMMU_TCE_RUNS - 1].n == 1,
+	    "forgetting_shortens_the_run", "%lu", change.runs[IOMMU_TCE_RUNS - 1].n);
+	iommu_tce_forget_old(&change);
+	tap(change.nr_runs == IOMMU_TCE_RUNS - 1, "forgetting_removes_an_empty_run", "%u", change.nr_runs);
+}
+
+/* Every (IOMMU page, block) pair against plain addition. */
+static void blocks(void)
+{
+	static const u64 hpas[] = { 0x40000000, 0x10000000, 0x70000000, 0x20000000 };
+	struct iommu_tce_change change = { .perm = 3, .hpas = hpas };
+	unsigned int page_shift, block_shift, bad = 0, n = 0;
+	unsigned long offset, at, i;
+	u64 want;
+
+	for (block_shift = 12; block_shift <= 24; block_shift += 4)
+		for (page_shift = 12; page_shift <= block_shift; page_shift += 4)
+			for (offset = 0; offset < 1UL << block_shift; offset += 1UL << page_shift) {
+				change.hpa_shift = block_shift;
+				change.hpa_offset = offset;
+				for (i = 0; offset + (i << page_shift) < 4UL << block_shift; i += 1 + i) {
+					at = offset + (i << page_shift);
+					want = hpas[at / (1UL << block_shift)] + at % (1UL << block_shift);
+					bad += iommu_tce_new(&change, i, page_shift) != (want | 3);
+					n++;
+				}
+			}
+	tap(!bad && n > 1000, "TCEs_point_into_the_right_block", "%u of %u wrong", bad, n);
+}
+
+int main(void)
+{
+	record();
+	blocks();
+	return tap_end();
+}

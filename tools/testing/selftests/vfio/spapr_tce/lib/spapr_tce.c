@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+/* See spapr_tce.h. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "spapr_tce.h"
+
+#define PCI_DEVICES	"/sys/bus/pci/devices"
+#define CLASS_NVME	"0x010802"
+
+static int file_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static int file_read(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, size - 1);
+	close(fd);
+	if (n < 0)
+		return -EIO;
+	text[n] = '\0';
+	return 0;
+}
+
+/* The last part of what a link in the device's directory points to. */
+static const char *link_name(const char *bdf, const char *link, char *buf, size_t size)
+{
+	char path[300];
+	ssize_t n;
+	char *slash;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/%s", bdf, link);
+	n = readlink(path, buf, size - 1);
+	if (n < 0)
+		return "";
+	buf[n] = '\0';
+	slash = strrchr(buf, '/');
+	return slash ? slash + 1 : buf;
+}
+
+static int bind_vfio(const char *bdf)
+{
+	char path[300], buf[300];
+
+	if (!strcmp(link_name(bdf, "driver", buf, sizeof(buf)), "vfio-pci"))
+		return 0;
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver_override", bdf);
+	file_write(path, "vfio-pci");
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver/unbind", bdf);
+	file_write(path, bdf);
+	file_write("/sys/bus/pci/drivers_probe", bdf);
+	return strcmp(link_name(bdf, "driver", buf, sizeof(buf)), "vfio-pci") ? -ENODEV : 0;
+}
+
+static int by_bdf(const void *a, const void *b)
+{
+	return strcmp(((const struct spapr_device *)a)->bdf, ((const struct spapr_device *)b)->bdf);
+}
+
+int spapr_find_devices(struct spapr_device *devices, int max)
+{
+	DIR *dir = opendir(PCI_DEVICES);
+	char path[300], buf[300];
+	struct dirent *entry;
+	int n = 0;
+
+	while (dir && n < max && (entry = readdir(dir))) {
+		if (strlen(entry->d_name) >= sizeof(devices[n].bdf))
+			continue;
+		snprintf(path, sizeof(path), PCI_DEVICES "/%s/class", entry->d_name);
+		if (file_read(path, buf, sizeof(buf)) || strncmp(buf, CLASS_NVME, 8))
+			continue;
+		if (bind_vfio(entry->d_name))
+			continue;
+		strcpy(devices[n].bdf, entry->d_name);
+		devices[n].group_id = atoi(link_name(entry->d_name, "iommu_group", buf, sizeof(buf)));
+		n++;
+	}
+	if (dir)
+		closedir(dir);
+	qsort(devices, n, sizeof(*devices), by_bdf);
+	return n;
+}
+
+int spapr_ioctl(int fd, unsigned long cmd, void *arg)
+{
+	int ret = ioctl(fd, cmd, arg);
+
+	return ret < 0 ? -errno : ret;
+}
+
+int spapr_open_container(void)
+{
+	int fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int spapr_open_group(const struct spapr_device *device)
+{
+	char path[64];
+	int fd, tries;
+
+	/* A process that was killed may take a moment to let go of the group. */
+	snprintf(path, sizeof(path), "/dev/vfio/%d", device->group_id);
+	for (tries = 0; tries < 100; tries++) {
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd >= 0 || errno != EBUSY)
+			break;
+		usleep(20000);
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+int spapr_set_container(int group, int container)
+{
+	return spapr_ioctl(group, VFIO_GROUP_SET_CONTAINER, &container);
+}
+
+int spapr_unset_container(int group)
+{
+	return spapr_ioctl(group, VFIO_GROUP_UNSET_CONTAINER, NULL);
+}
+
+int spapr_set_iommu(int container, int type)
+{
+	return spapr_ioctl(container, VFIO_SET_IOMMU, (void *)(long)type);
+}
+
+int spapr_open_device(int group, const struct spapr_device *device)
+{
+	return spapr_ioctl(group, VFIO_GROUP_GET_DEVICE_FD, (void *)device->bdf);
+}
+
+int spapr_setup(struct spapr_setup *setup, const struct spapr_device *device, int type)
+{
+	int ret;
+
+	setup->container = spapr_open_container();
+	if (setup->container < 0)
+		return setup->container;
+	setup->group = spapr_open_group(device);
+	ret = setup->group < 0 ? setup->group : spapr_set_container(setup->group, setup->container);
+	if (!ret)
+		ret = spapr_set_iommu(setup->container, type);
+	if (ret)
+		spapr_teardown(setup);
+	return ret;
+}
+
+void spapr_teardown(struct spapr_setup *setup)
+{
+	if (setup->group >= 0)
+		close(setup->group);
+	close(setup->container);
+	setup->group = -1;
+	setup->container = -1;
+}
+
+int spapr_get_info(int container, struct vfio_iommu_spapr_tce_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->argsz = sizeof(*info);
+	return spapr_ioctl(container, VFIO_IOMMU_SPAPR_TCE_GET_INFO, info);
+}
+
+static int register_call(int container, unsigned long cmd, void *va, uint64_t size)
+{
+	struct vfio_iommu_spapr_register_memory reg = {
+		.argsz = sizeof(reg), .vaddr = (uintptr_t)va, .size = size,
+	};
+
+	return spapr_ioctl(container, cmd, &reg);
+}
+
+int spapr_register(int container, void *va, uint64_t size)
+{
+	return register_call(container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, va, size);
+}
+
+int spapr_unregister(int container, void *va, uint64_t size)
+{
+	return register_call(container, VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY, va, size);
+}
+
+int spapr_create(int container, unsigned int page_shift, uint64_t size, unsigned int levels,
+		 uint64_t *start)
+{
+	struct vfio_iommu_spapr_tce_create create = {
+		.argsz = sizeof(create), .page_shift = page_shift,
+		.window_size = size, .levels = levels,
+	};
+	int ret = spapr_ioctl(container, VFIO_IOMMU_SPAPR_TCE_CREATE, &create);
+
+	if (start)
+		*start = create.start_addr;
+	return ret;
+}
+
+int spapr_remove(int container, uint64_t start)
+{
+	struct vfio_iommu_spapr_tce_remove remove = {
+		.argsz = sizeof(remove), .start_addr = start,
+	};
+
+	return spapr_ioctl(container, VFIO_IOMMU_SPAPR_TCE_REMOVE, &remove);
+}
+
+int spapr_map(int container, uint64_t iova, void *va, uint64_t size, unsigned int flags)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map), .flags = flags,
+		.vaddr = (uintptr_t)va, .iova = iova, .size = size,
+	};
+
+	return spapr_ioctl(container, VFIO_IOMMU_MAP_DMA, &map);
+}
+
+int spapr_unmap(int container, uint64_t iova, uint64_t size)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap), .iova = iova, .size = size,
+	};
+
+	return spapr_ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap);
+}
+
+void *spapr_memory(size_t size, size_t align)
+{
+	char *raw = mmap(NULL, size + align, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *va;
+
+	if (raw == MAP_FAILED) {
+		perror("mmap");
+		exit(1);
+	}
+	va = (char *)(((uintptr_t)raw + align - 1) & ~(align - 1));
+	if (va > raw)
+		munmap(raw, va - raw);
+	if (raw + align > va)
+		munmap(va + size, raw + align - va);
+	memset(va, 0, size);
+	return va;
+}
+
+/* The number behind "@name" at the start of a line of @path. */
+static long counter(const char *path, const char *name)
+{
+	size_t len = strlen(name);
+	char line[256];
+	long value = -1;
+	FILE *f = fopen(path, "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len) && strchr(": \t", line[len]))
+			value = atol(line + len + 1);
+	if (f)
+		fclose(f);
+	return value;
+}
+
+long spapr_vmlck_kb(void)
+{
+	return counter("/proc/self/status", "VmLck");
+}
+
+long spapr_meminfo_kb(const char *name)
+{
+	return counter("/proc/meminfo", name);
+}
+
+long spapr_pins_held(void)
+{
+	long acquired = counter("/proc/vmstat", "nr_foll_pin_acquired");
+
+	return acquired < 0 ? -1 : acquired - counter("/proc/vmstat", "nr_foll_pin_released");
+}

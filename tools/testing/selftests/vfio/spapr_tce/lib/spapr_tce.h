@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Helpers for programs that use the sPAPR TCE IOMMU of VFIO: finding devices,
+ * opening containers, one function per ioctl, reading the kernel's counters.
+ *
+ * Functions that return int give 0 (or what their comment says) or -errno.
+ */
+#ifndef SPAPR_TCE_H
+#define SPAPR_TCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/vfio.h>
+
+#define WINDOW1		(1ULL << 59)	/* where the second window starts on powernv */
+#define SHIFT_4K	12
+#define SHIFT_64K	16
+
+#define MAP_READ	VFIO_DMA_MAP_FLAG_READ
+#define MAP_WRITE	VFIO_DMA_MAP_FLAG_WRITE
+#define MAP_RW		(MAP_READ | MAP_WRITE)
+
+/* A PCI function in an IOMMU group of its own. */
+struct spapr_device {
+	char bdf[16];
+	int group_id;
+};
+
+/*
+ * Find NVMe controllers and hand them to vfio-pci.  Returns how many of @max were
+ * found.
+ */
+int spapr_find_devices(struct spapr_device *devices, int max);
+
+int spapr_open_container(void);
+int spapr_open_group(const struct spapr_device *device);
+int spapr_set_container(int group, int container);
+int spapr_unset_container(int group);
+int spapr_set_iommu(int container, int type);
+int spapr_open_device(int group, const struct spapr_device *device);
+
+/* A container with one group, of type VFIO_SPAPR_TCE_IOMMU or ..._v2_IOMMU. */
+struct spapr_setup {
+	int container;
+	int group;
+};
+
+int spapr_setup(struct spapr_setup *setup, const struct spapr_device *device, int type);
+void spapr_teardown(struct spapr_setup *setup);
+
+int spapr_get_info(int container, struct vfio_iommu_spapr_tce_info *info);
+int spapr_register(int container, void *va, uint64_t size);
+int spapr_unregister(int container, void *va, uint64_t size);
+int spapr_create(int container, unsigned int page_shift, uint64_t size, unsigned int levels,
+		 uint64_t *start);
+int spapr_remove(int container, uint64_t start);
+int spapr_map(int container, uint64_t iova, void *va, uint64_t size, unsigned int flags);
+int spapr_unmap(int container, uint64_t iova, uint64_t size);
+int spapr_ioctl(int fd, unsigned long cmd, void *arg);
+
+/* Page-aligned, zeroed, populated anonymous memory, aligned to @align bytes. */
+void *spapr_memory(size_t size, size_t align);
+
+/* Counters; -1 when the kernel does not have one. */
+long spapr_vmlck_kb(void);
+long spapr_meminfo_kb(const char *name);
+long spapr_pins_held(void);
+
+#endif /* SPAPR_TCE_H */

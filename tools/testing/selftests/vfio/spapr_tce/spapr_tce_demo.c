@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A device moves data through TCE tables: one row per step, in plain words.
+ *
+ * An NVMe controller of its own writes a payload to its disk and reads it back,
+ * through the 32-bit window and through the 64-bit one, and loses its access when
+ * the memory is unmapped. Exit status 0 when every step went as it must.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/nvme.h"
+#include "lib/spapr_tce.h"
+
+#define MEMORY		(256UL << 20)
+#define LOW_PART	(16UL << 20)	/* mapped in window 0, too */
+#define PAYLOAD		NVME_MAX_TRANSFER
+#define AT_SOURCE	(1UL << 20)	/* in the memory; queues are at its start */
+#define AT_TARGET	(2UL << 20)
+#define WINDOW_SIZE	(1UL << 30)
+
+static int steps, failed;
+
+static void row(bool ok, const char *step, const char *what)
+{
+	steps++;
+	failed += !ok;
+	printf("| %-34s | %-52s | %-6s |\n", step, what, ok ? "ok" : "FAILED");
+	fflush(stdout);
+}
+
+/* A row for a call that must give @want (0, or -errno). */
+static void row_call(const char *step, int ret, int want, const char *what)
+{
+	char text[80];
+
+	if (ret == want)
+		snprintf(text, sizeof(text), "%s", what);
+	else
+		snprintf(text, sizeof(text), "returned %d (%s)", ret, strerror(abs(ret)));
+	row(ret == want, step, text);
+}
+
+static void row_locked(const char *step, long start_kb, long want_kb)
+{
+	long kb = spapr_vmlck_kb() - start_kb;
+	char text[80];
+
+	snprintf(text, sizeof(text), "%ld MB are charged to this process as locked memory", kb >> 10);
+	row(kb >= want_kb && kb < want_kb + (64 << 10), step, text);
+}
+
+static void fill(unsigned char *p, size_t size, unsigned int seed)
+{
+	while (size--) {
+		seed = seed * 1103515245 + 12345;
+		*p++ = seed >> 16;
+	}
+}
+
+/* Bring the controller up through a window, write the payload out, read it back. */
+static void payload(struct nvme *nvme, int device, unsigned char *memory, uint64_t iova,
+		    const char *window, unsigned int seed)
+{
+	char step[80], text[80];
+	int ret;
+
+	ret = nvme_start(nvme, device, memory, iova);
+	snprintf(step, sizeof(step), "NVMe queues, %s", window);
+	snprintf(text, sizeof(text), "up: %llu blocks of %u bytes",
+		 (unsigned long long)nvme->blocks, nvme->block_size);
+	row_call(step, ret, 0, text);
+	if (ret)
+		return;
+
+	fill(memory + AT_SOURCE, PAYLOAD, seed);
+	memset(memory + AT_TARGET, 0, PAYLOAD);
+	snprintf(step, sizeof(step), "NVMe writes, %s", window);
+	row_call(step, nvme_write(nvme, 0, iova + AT_SOURCE, PAYLOAD), 0,
+		 "the controller fetched 512 KB from our memory");
+	snprintf(step, sizeof(step), "NVMe reads, %s", window);
+	row_call(step, nvme_read(nvme, 0, iova + AT_TARGET, PAYLOAD), 0,
+		 "the controller stored 512 KB in our memory");
+	snprintf(step, sizeof(step), "compare, %s", window);
+	row(!memcmp(memory + AT_SOURCE, memory + AT_TARGET, PAYLOAD), step,
+	    "every byte of the payload came back");
+}
+
+static void unreachable(struct nvme *nvme, unsigned char *memory, uint64_t iova)
+{
+	int ret;
+
+	memset(memory + AT_TARGET, 0x5a, PAYLOAD);
+	memcpy(memory + AT_SOURCE, memory + AT_TARGET, PAYLOAD);
+	ret = nvme_read(nvme, 0, iova + AT_TARGET, 4096);
+	row(ret != 0, "NVMe reads after the unmap", ret == -EIO ?
+	    "the controller reports that it cannot reach us" :
+	    ret ? "the command failed" : "the command SUCCEEDED");
+	row(!memcmp(memory + AT_SOURCE, memory + AT_TARGET, PAYLOAD), "memory after the unmap",
+	    "no byte has changed");
+	nvme_stop(nvme);
+}
+
+static void run(const struct spapr_device *dev)
+{
+	struct vfio_iommu_spapr_tce_info info;
+	unsigned char *memory = spapr_memory(MEMORY, 1 << 20);
+	long locked = spapr_vmlck_kb();
+	struct spapr_setup setup;
+	struct nvme nvme;
+	uint64_t start = 0;
+	char text[80];
+	int ret, device;
+
+	ret = spapr_setup(&setup, dev, VFIO_SPAPR_TCE_v2_IOMMU);
+	snprintf(text, sizeof(text), "%s, IOMMU group %d", dev->bdf, dev->group_id);
+	row_call("container of type v2", ret, 0, text);
+	if (ret)
+		return;
+
+	row_call("register 256 MB", spapr_register(setup.container, memory, MEMORY), 0,
+		 "pinned once, for all windows");
+	row_locked("", locked, MEMORY >> 10);
+	ret = spapr_get_info(setup.container, &info);
+	snprintf(text, sizeof(text), "window 0: %u MB; page sizes %#llx; up to %u levels",
+		 info.dma32_window_size >> 20, (unsigned long long)info.ddw.pgsizes, info.ddw.levels);
+	row_call("ask what the IOMMU can do", ret, 0, text);
+
+	ret = spapr_create(setup.container, SHIFT_64K, WINDOW_SIZE, 2, &start);
+	snprintf(text, sizeof(text), "starts at bus address %#llx, 64K pages",
+		 (unsigned long long)start);
+	row_call("create the 64-bit window", ret ? ret : start != WINDOW1, 0, text);
+	row_call("map 16 MB in window 0", spapr_map(setup.container, 0, memory, LOW_PART, MAP_RW), 0,
+		 "4096 TCEs of 4K");
+	row_call("map 256 MB in the 64-bit window",
+		 spapr_map(setup.container, start, memory, MEMORY, MAP_RW), 0, "4096 TCEs of 64K");
+
+	device = spapr_open_device(setup.group, dev);
+	if (device < 0) {
+		row_call("open the device", device, 0, "");
+		return;
+	}
+	payload(&nvme, device, memory, 0, "window 0", 1);
+	nvme_stop(&nvme);
+	payload(&nvme, device, memory, start, "64-bit window", 2);
+
+	row_call("unregister while mapped", spapr_unregister(setup.container, memory, MEMORY), -EBUSY,
+		 "refused with EBUSY, as it must be");
+	row_locked("", locked, MEMORY >> 10);
+	row_call("unmap window 0", spapr_unmap(setup.container, 0, LOW_PART), 0, "TCEs cleared");
+	row_call("unmap the 64-bit window", spapr_unmap(setup.container, start, MEMORY), 0,
+		 "TCEs cleared");
+	unreachable(&nvme, memory, start);
+
+	row_call("unregister", spapr_unregister(setup.container, memory, MEMORY), 0, "unpinned");
+	row_call("remove the 64-bit window", spapr_remove(setup.container, start), 0, "gone");
+	row_call("remove window 0", spapr_remove(setup.container, 0), 0, "gone");
+	snprintf(text, sizeof(text), "%ld KB, at the start %ld KB", spapr_vmlck_kb(), locked);
+	row(spapr_vmlck_kb() == locked, "locked memory at the end", text);
+	close(device);
+	spapr_teardown(&setup);
+}
+
+int main(void)
+{
+	struct spapr_device dev;
+
+	printf("| %-34s | %-52s | %-6s |\n", "step", "what happened", "");
+	printf("|%.36s|%.54s|%.8s|\n", "------------------------------------",
+	       "------------------------------------------------------", "--------");
+	if (spapr_find_devices(&dev, 1) < 1)
+		row(false, "find an NVMe controller", "none that vfio-pci could take");
+	else
+		run(&dev);
+	printf("RESULT: %d steps ok, %d failed\n", steps - failed, failed);
+	return failed != 0;
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What is mapped is reachable for a device, what is not mapped is not: an NVMe
+ * controller reads and writes through each kind of window.
+ */
+#include "fixture.h"
+
+#define AT_SOURCE	(1UL << 20)
+#define AT_TARGET	(2UL << 20)
+#define CHUNK		(256UL << 10)
+
+static void fill(unsigned char *p, size_t size, unsigned int seed)
+{
+	while (size--) {
+		seed = seed * 1664525 + 1013904223;
+		*p++ = seed >> 24;
+	}
+}
+
+/* Memory to disk and back; true when every byte came back. */
+static bool round_trip(struct nvme *nvme, char *mem, uint64_t iova, unsigned int seed)
+{
+	fill((unsigned char *)mem + AT_SOURCE, CHUNK, seed);
+	memset(mem + AT_TARGET, 0, CHUNK);
+	return !nvme_write(nvme, 0, iova + AT_SOURCE, CHUNK) &&
+	       !nvme_read(nvme, 0, iova + AT_TARGET, CHUNK) &&
+	       !memcmp(mem + AT_SOURCE, mem + AT_TARGET, CHUNK);
+}
+
+FIXTURE(window)
+{
+	struct spapr_state st;
+	struct nvme nvme;
+	int c, device;
+	uint64_t base;
+	char *mem;
+};
+
+FIXTURE_VARIANT(window)
+{
+	bool second;
+	unsigned int shift;
+	unsigned int levels;
+};
+
+FIXTURE_VARIANT_ADD(window, default_4K) { .second = false };
+FIXTURE_VARIANT_ADD(window, second_64K_1_level) { true, SHIFT_64K, 1 };
+FIXTURE_VARIANT_ADD(window, second_64K_2_levels) { true, SHIFT_64K, 2 };
+FIXTURE_VARIANT_ADD(window, second_64K_3_levels) { true, SHIFT_64K, 3 };
+FIXTURE_VARIANT_ADD(window, second_4K_4_levels) { true, SHIFT_4K, 4 };
+FIXTURE_VARIANT_ADD(window, second_4K_5_levels) { true, SHIFT_4K, 5 };
+
+FIXTURE_SETUP(window)
+{
+	const char *why = state_begin(&self->st, 1, VFIO_SPAPR_TCE_v2_IOMMU);
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->c = self->st.s.container;
+	self->mem = self->st.mem;
+	ASSERT_EQ(0, spapr_register(self->c, self->mem, MEM_SIZE));
+	if (variant->second)
+		ASSERT_EQ(0, spapr_create(self->c, variant->shift, 1UL << 34, variant->levels,
+					  &self->base));
+	ASSERT_EQ(0, spapr_map(self->c, self->base, self->mem, MEM_SIZE, MAP_RW));
+	self->device = spapr_open_device(self->st.s.group, &self->st.dev[0]);
+	ASSERT_LE(0, self->device);
+	ASSERT_EQ(0, nvme_start(&self->nvme, self->device, self->mem, self->base));
+}
+
+FIXTURE_TEARDOWN(window)
+{
+	nvme_stop(&self->nvme);
+	close(self->device);
+	EXPECT_TRUE(state_end(&self->st));
+}
+
+TEST_F(window, mapped_memory_is_reachable)
+{
+	EXPECT_TRUE(round_trip(&self->nvme, self->mem, self->base, 1));
+}
+
+TEST_F(window, unmapped_memory_is_not)
+{
+	ASSERT_EQ(0, spapr_unmap(self->c, self->base, MEM_SIZE));
+	memset(self->mem + AT_TARGET, 0x5a, CHUNK);
+	EXPECT_NE(0, nvme_read(&self->nvme, 0, self->base + AT_TARGET, CHUNK));
+	memset(self->mem + AT_SOURCE, 0x5a, CHUNK);
+	EXPECT_EQ(0, memcmp(self->mem + AT_SOURCE, self->mem + AT_TARGET, CHUNK));
+}
+
+TEST_F(window, C3_failed_map_keeps_what_was_there)
+{
+	char *end = self->mem + MEM_SIZE;
+
+	/* The second half of this request is not registered. */
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, self->base, end - MEM_SIZE / 2, MEM_SIZE, MAP_RW));
+	EXPECT_TRUE(round_trip(&self->nvme, self->mem, self->base, 2));
+	EXPECT_EQ(0, spapr_unmap(self->c, self->base, MEM_SIZE));
+	EXPECT_EQ(0, spapr_unregister(self->c, self->mem, MEM_SIZE));
+}
+
+TEST_F(window, map_over_a_live_mapping_replaces_it)
+{
+	char *mem = self->mem;
+
+	/* The target's bus address now leads to the other half of the memory. */
+	ASSERT_EQ(0, spapr_map(self->c, self->base + AT_TARGET, mem + MEM_SIZE / 2, CHUNK, MAP_RW));
+	fill((unsigned char *)mem + AT_SOURCE, CHUNK, 3);
+	memset(mem + AT_TARGET, 0x5a, CHUNK);
+	ASSERT_EQ(0, nvme_write(&self->nvme, 0, self->base + AT_SOURCE, CHUNK));
+	ASSERT_EQ(0, nvme_read(&self->nvme, 0, self->base + AT_TARGET, CHUNK));
+	EXPECT_EQ(0, memcmp(mem + AT_SOURCE, mem + MEM_SIZE / 2, CHUNK));
+	EXPECT_EQ(0x5a, mem[AT_TARGET]);
+}
+
+/* The TCEs do not care what the process does with its address space. */
+TEST_F(window, R8_memory_stays_pinned_when_unmapped_by_the_process)
+{
+	ASSERT_EQ(0, munmap(self->mem + MEM_SIZE / 2, MEM_SIZE / 2));
+	EXPECT_TRUE(round_trip(&self->nvme, self->mem, self->base, 4));
+	EXPECT_EQ(0, nvme_read(&self->nvme, 0, self->base + MEM_SIZE / 2, CHUNK));
+}
+
+/* A second group joins a container that has windows and mappings. */
+TEST(joining_group_gets_all_windows)
+{
+	struct spapr_state st;
+	const char *why = state_begin(&st, 2, VFIO_SPAPR_TCE_v2_IOMMU);
+	struct nvme nvme;
+	int group, device;
+	uint64_t start;
+
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, spapr_register(st.s.container, st.mem, MEM_SIZE));
+	ASSERT_EQ(0, spapr_create(st.s.container, SHIFT_64K, WIN_SIZE, 2, &start));
+	ASSERT_EQ(0, spapr_map(st.s.container, start, st.mem, MEM_SIZE, MAP_RW));
+	ASSERT_EQ(0, spapr_map(st.s.container, 0, st.mem, MEM_SIZE, MAP_RW));
+
+	group = spapr_open_group(&st.dev[1]);
+	ASSERT_LE(0, group);
+	ASSERT_EQ(0, spapr_set_container(group, st.s.container));
+	device = spapr_open_device(group, &st.dev[1]);
+	ASSERT_LE(0, device);
+	EXPECT_EQ(0, nvme_start(&nvme, device, st.mem, 0));
+	EXPECT_TRUE(round_trip(&nvme, st.mem, 0, 5));
+	EXPECT_TRUE(round_trip(&nvme, st.mem, start, 6));
+	nvme_stop(&nvme);
+
+	/* I12: the first group goes, the second one goes on. */
+	close(st.s.group);
+	EXPECT_EQ(0, nvme_start(&nvme, device, st.mem, start));
+	EXPECT_TRUE(round_trip(&nvme, st.mem, start, 7));
+	nvme_stop(&nvme);
+	close(device);
+	st.s.group = group;
+	EXPECT_TRUE(state_end(&st));
+}
+
+TEST(v1_default_window)
+{
+	struct spapr_state st;
+	const char *why = state_begin(&st, 1, VFIO_SPAPR_TCE_IOMMU);
+	struct nvme nvme;
+	int device;
+
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, spapr_ioctl(st.s.container, VFIO_IOMMU_ENABLE, NULL));
+	ASSERT_EQ(0, spapr_map(st.s.container, 0x40000000, st.mem, MEM_SIZE, MAP_RW));
+	device = spapr_open_device(st.s.group, &st.dev[0]);
+	ASSERT_LE(0, device);
+	EXPECT_EQ(0, nvme_start(&nvme, device, st.mem, 0x40000000));
+	EXPECT_TRUE(round_trip(&nvme, st.mem, 0x40000000, 8));
+	EXPECT_EQ(0, spapr_unmap(st.s.container, 0x40000000, MEM_SIZE));
+	EXPECT_NE(0, nvme_read(&nvme, 0, 0x40000000 + AT_TARGET, CHUNK));
+	nvme_stop(&nvme);
+	close(device);
+	EXPECT_EQ(0, spapr_ioctl(st.s.container, VFIO_IOMMU_DISABLE, NULL));
+	EXPECT_TRUE(state_end(&st));
+}
+
+TEST_HARNESS_MAIN

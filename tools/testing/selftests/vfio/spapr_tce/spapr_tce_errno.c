@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The errno of every call that cannot be served, and that such a call changes
+ * nothing. Names carry the defect a case stands for, where there is one.
+ */
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <linux/capability.h>
+
+#include "fixture.h"
+
+#define NOWHERE		((void *)0x10000000000UL)	/* nothing is mapped there */
+
+/* Run @call in a forked child, which has an mm of its own; its result comes back. */
+#define in_child(call)							\
+	({								\
+		int _status;						\
+		pid_t _pid = fork();					\
+									\
+		if (!_pid)						\
+			_exit(-(call) & 0xff);				\
+		waitpid(_pid, &_status, 0);				\
+		-WEXITSTATUS(_status);					\
+	})
+
+FIXTURE(v2)
+{
+	struct spapr_state st;
+	int c;
+};
+
+FIXTURE_SETUP(v2)
+{
+	const char *why = state_begin(&self->st, 1, VFIO_SPAPR_TCE_v2_IOMMU);
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->c = self->st.s.container;
+}
+
+FIXTURE_TEARDOWN(v2)
+{
+	EXPECT_TRUE(state_end(&self->st));
+}
+
+TEST_F(v2, map_and_unmap_before_the_first_register)
+{
+	EXPECT_EQ(-EPERM, spapr_map(self->c, 0, self->st.mem, PAGE_64K, MAP_RW));
+	EXPECT_EQ(-EPERM, spapr_unmap(self->c, 0, PAGE_64K));
+	EXPECT_EQ(-EPERM, spapr_unregister(self->c, self->st.mem, PAGE_64K));
+}
+
+TEST_F(v2, calls_of_v1)
+{
+	EXPECT_EQ(-ENOTTY, spapr_ioctl(self->c, VFIO_IOMMU_ENABLE, NULL));
+	EXPECT_EQ(-ENOTTY, spapr_ioctl(self->c, VFIO_IOMMU_DISABLE, NULL));
+}
+
+TEST_F(v2, unknown_call)
+{
+	EXPECT_EQ(-ENOTTY, spapr_ioctl(self->c, _IO(VFIO_TYPE, VFIO_BASE + 90), NULL));
+}
+
+TEST_F(v2, R7_register_bad_bounds)
+{
+	char *mem = self->st.mem;
+
+	EXPECT_EQ(-EINVAL, spapr_register(self->c, mem, 0));
+	EXPECT_EQ(-EINVAL, spapr_register(self->c, mem + 1, PAGE_64K));
+	EXPECT_EQ(-EINVAL, spapr_register(self->c, mem, PAGE_64K + 1));
+	EXPECT_EQ(-EINVAL, spapr_register(self->c, (void *)-PAGE_64K, 2 * PAGE_64K));
+	EXPECT_EQ(-EINVAL, spapr_register(self->c, mem, -PAGE_64K));
+	EXPECT_EQ(self->st.vmlck, spapr_vmlck_kb());
+	/* The container still wants its first registration. */
+	EXPECT_EQ(-EPERM, spapr_map(self->c, 0, mem, PAGE_64K, MAP_RW));
+}
+
+TEST_F(v2, R7_register_what_cannot_be_pinned)
+{
+	char *mem = self->st.mem;
+	int fd = open("/proc/self/exe", O_RDONLY);
+	char *file = mmap(NULL, PAGE_64K, PROT_READ, MAP_SHARED, fd, 0);
+
+	EXPECT_EQ(-EFAULT, spapr_register(self->c, NOWHERE, PAGE_64K));
+	EXPECT_EQ(-EFAULT, spapr_register(self->c, NOWHERE, 64 * PAGE_64K));
+	ASSERT_NE(MAP_FAILED, file);
+	EXPECT_EQ(-EFAULT, spapr_register(self->c, file, PAGE_64K));
+	/* Good pages, then one that is not. */
+	ASSERT_EQ(0, mprotect(mem + 8 * PAGE_64K, PAGE_64K, PROT_NONE));
+	EXPECT_EQ(-EFAULT, spapr_register(self->c, mem, 16 * PAGE_64K));
+	ASSERT_EQ(0, mprotect(mem + 8 * PAGE_64K, PAGE_64K, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(self->st.vmlck, spapr_vmlck_kb());
+	EXPECT_EQ(self->st.pins, spapr_pins_held());
+	EXPECT_EQ(0, spapr_register(self->c, mem, 16 * PAGE_64K));
+}
+
+static int without_ipc_lock(int container, void *mem, rlim_t limit, size_t size)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { 0 };
+	struct rlimit memlock = { limit, limit };
+
+	if (setrlimit(RLIMIT_MEMLOCK, &memlock) || syscall(SYS_capset, &header, none))
+		return -EXDEV;
+	return spapr_register(container, mem, size);
+}
+
+TEST_F(v2, register_beyond_RLIMIT_MEMLOCK)
+{
+	EXPECT_EQ(-ENOMEM, in_child(without_ipc_lock(self->c, self->st.mem, 4 << 20, 8 << 20)));
+}
+
+TEST_F(v2, register_within_RLIMIT_MEMLOCK)
+{
+	EXPECT_EQ(0, in_child(without_ipc_lock(self->c, self->st.mem, 8 << 20, 8 << 20)));
+}
+
+TEST_F(v2, create_bad_shapes_C2_uncharged)
+{
+	uint64_t start;
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		EXPECT_EQ(-EINVAL, spapr_create(self->c, SHIFT_64K, WIN_SIZE, 0, &start));
+		EXPECT_EQ(-EINVAL, spapr_create(self->c, SHIFT_64K, WIN_SIZE, 6, &start));
+		EXPECT_EQ(-EINVAL, spapr_create(self->c, SHIFT_64K, 0, 1, &start));
+		EXPECT_EQ(-EINVAL, spapr_create(self->c, SHIFT_64K, WIN_SIZE + 1, 1, &start));
+		EXPECT_EQ(-EINVAL, spapr_create(self->c, SHIFT_64K, 3 * WIN_SIZE, 1, &start));
+		EXPECT_EQ(-EINVAL, spapr_create(self->c, SHIFT_64K, 4096, 1, &start));
+		EXPECT_EQ(-EINVAL, spapr_create(self->c, 13, WIN_SIZE, 1, &start));
+		EXPECT_EQ(-EINVAL, spapr_create(self->c, 0, WIN_SIZE, 1, &start));
+		EXPECT_EQ(-EINVAL, spapr_create(self->c, 64 + SHIFT_64K, WIN_SIZE, 1, &start));
+		/* One level of 64 GiB: no page allocator can give that. */
+		EXPECT_EQ(-ENOMEM, spapr_create(self->c, SHIFT_4K, 1UL << 45, 1, &start));
+	}
+	ASSERT_EQ(0, spapr_remove(self->c, 0));
+	EXPECT_EQ(self->st.vmlck, spapr_vmlck_kb());
+}
+
+TEST_F(v2, create_without_a_free_slot)
+{
+	uint64_t start;
+
+	EXPECT_EQ(0, spapr_create(self->c, SHIFT_64K, WIN_SIZE, 1, &start));
+	EXPECT_EQ(WINDOW1, start);
+	EXPECT_EQ(-ENOSPC, spapr_create(self->c, SHIFT_64K, WIN_SIZE, 1, &start));
+}
+
+TEST_F(v2, remove_of_what_is_not_there)
+{
+	EXPECT_EQ(0, spapr_remove(self->c, 0));		/* the default window, still due */
+	EXPECT_EQ(-EINVAL, spapr_remove(self->c, 0));
+	EXPECT_EQ(-EINVAL, spapr_remove(self->c, WINDOW1));
+}
+
+/* Every call with a structure: too short, and from a bad address. */
+TEST_F(v2, argsz_and_addresses)
+{
+	static const struct { unsigned long cmd; unsigned int min; } calls[] = {
+		{ VFIO_IOMMU_SPAPR_TCE_GET_INFO,
+		  offsetof(struct vfio_iommu_spapr_tce_info, ddw) },
+		{ VFIO_IOMMU_MAP_DMA, sizeof(struct vfio_iommu_type1_dma_map) },
+		{ VFIO_IOMMU_UNMAP_DMA, offsetof(struct vfio_iommu_type1_dma_unmap, data) },
+		{ VFIO_IOMMU_SPAPR_REGISTER_MEMORY,
+		  sizeof(struct vfio_iommu_spapr_register_memory) },
+		{ VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY,
+		  sizeof(struct vfio_iommu_spapr_register_memory) },
+		{ VFIO_IOMMU_SPAPR_TCE_CREATE, sizeof(struct vfio_iommu_spapr_tce_create) },
+		{ VFIO_IOMMU_SPAPR_TCE_REMOVE, sizeof(struct vfio_iommu_spapr_tce_remove) },
+		{ VFIO_EEH_PE_OP, offsetof(struct vfio_eeh_pe_op, err) },
+	};
+	uint32_t arg[32];
+	unsigned int i;
+
+	ASSERT_EQ(0, spapr_register(self->c, self->st.mem, PAGE_64K));
+	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		TH_LOG("call %#lx", calls[i].cmd);
+		memset(arg, 0, sizeof(arg));
+		EXPECT_EQ(-EINVAL, spapr_ioctl(self->c, calls[i].cmd, arg));
+		arg[0] = calls[i].min - 1;
+		EXPECT_EQ(-EINVAL, spapr_ioctl(self->c, calls[i].cmd, arg));
+		EXPECT_EQ(-EFAULT, spapr_ioctl(self->c, calls[i].cmd, NOWHERE));
+		if (calls[i].cmd == VFIO_IOMMU_SPAPR_TCE_GET_INFO)
+			continue;
+		arg[0] = sizeof(arg);
+		arg[1] = 0x80000000;
+		EXPECT_EQ(-EINVAL, spapr_ioctl(self->c, calls[i].cmd, arg));
+	}
+}
+
+TEST_F(v2, get_info_short_and_long)
+{
+	struct {
+		struct vfio_iommu_spapr_tce_info info;
+		uint64_t beyond;
+	} arg;
+
+	memset(&arg, 0xa5, sizeof(arg));
+	arg.info.argsz = offsetof(struct vfio_iommu_spapr_tce_info, ddw);
+	EXPECT_EQ(0, spapr_ioctl(self->c, VFIO_IOMMU_SPAPR_TCE_GET_INFO, &arg));
+	EXPECT_EQ(0xa5a5a5a5a5a5a5a5, arg.info.ddw.pgsizes);
+	EXPECT_EQ(0, arg.info.dma32_window_start);
+
+	arg.info.argsz = sizeof(arg);
+	EXPECT_EQ(0, spapr_ioctl(self->c, VFIO_IOMMU_SPAPR_TCE_GET_INFO, &arg));
+	EXPECT_EQ(0xa5a5a5a5a5a5a5a5, arg.beyond);
+	EXPECT_TRUE(arg.info.flags & VFIO_IOMMU_SPAPR_INFO_DDW);
+	EXPECT_TRUE(arg.info.ddw.pgsizes & PAGE_64K);
+	EXPECT_EQ(2, arg.info.ddw.max_dynamic_windows_supported);
+}
+
+TEST_F(v2, R10_another_mm)
+{
+	struct vfio_iommu_spapr_tce_info info;
+	uint64_t start;
+
+	ASSERT_EQ(0, spapr_register(self->c, self->st.mem, PAGE_64K));
+	EXPECT_EQ(-EPERM, in_child(spapr_get_info(self->c, &info)));
+	EXPECT_EQ(-EPERM, in_child(spapr_register(self->c, self->st.mem, PAGE_64K)));
+	EXPECT_EQ(-EPERM, in_child(spapr_unregister(self->c, self->st.mem, PAGE_64K)));
+	EXPECT_EQ(-EPERM, in_child(spapr_map(self->c, 0, self->st.mem, PAGE_64K, MAP_RW)));
+	EXPECT_EQ(-EPERM, in_child(spapr_unmap(self->c, 0, PAGE_64K)));
+	EXPECT_EQ(-EPERM, in_child(spapr_create(self->c, SHIFT_64K, WIN_SIZE, 1, &start)));
+	EXPECT_EQ(-EPERM, in_child(spapr_remove(self->c, 0)));
+	EXPECT_EQ(0, spapr_unregister(self->c, self->st.mem, PAGE_64K));
+}
+
+/* Registered memory and both windows: 4K pages at 0, 64K pages at WINDOW1. */
+FIXTURE(mapped)
+{
+	struct spapr_state st;
+	int c;
+	uint64_t base;
+	uint64_t size;
+	uint64_t page;
+};
+
+FIXTURE_VARIANT(mapped)
+{
+	uint64_t base;
+	unsigned int shift;
+	unsigned int levels;
+};
+
+FIXTURE_VARIANT_ADD(mapped, window0) { .base = 0, .shift = SHIFT_4K };
+FIXTURE_VARIANT_ADD(mapped, window1) { .base = WINDOW1, .shift = SHIFT_64K, .levels = 1 };
+FIXTURE_VARIANT_ADD(mapped, window1_two_levels) {
+	.base = WINDOW1, .shift = SHIFT_64K, .levels = 2,
+};
+FIXTURE_VARIANT_ADD(mapped, window1_4K_three_levels) {
+	.base = WINDOW1, .shift = SHIFT_4K, .levels = 3,
+};
+
+FIXTURE_SETUP(mapped)
+{
+	const char *why = state_begin(&self->st, 1, VFIO_SPAPR_TCE_v2_IOMMU);
+	struct vfio_iommu_spapr_tce_info info;
+	uint64_t start;
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->c = self->st.s.container;
+	self->base = variant->base;
+	self->page = 1UL << variant->shift;
+	ASSERT_EQ(0, spapr_register(self->c, self->st.mem, MEM_SIZE / 2));
+	ASSERT_EQ(0, spapr_get_info(self->c, &info));
+	self->size = info.dma32_window_size;
+	if (variant->base) {
+		self->size = WIN_SIZE;
+		ASSERT_EQ(0, spapr_create(self->c, variant->shift, WIN_SIZE, variant->levels,
+					  &start));
+		ASSERT_EQ(variant->base, start);
+	}
+}
+
+FIXTURE_TEARDOWN(mapped)
+{
+	EXPECT_TRUE(state_end(&self->st));
+}
+
+TEST_F(mapped, T1_range_past_the_end_of_the_window)
+{
+	uint64_t end = self->base + self->size, page = self->page;
+	char *mem = self->st.mem;
+
+	EXPECT_EQ(0, spapr_map(self->c, end - page, mem, page, MAP_RW));
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, end - page, mem, 2 * page, MAP_RW));
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, end - page, mem, MEM_SIZE / 2, MAP_RW));
+	EXPECT_EQ(-EINVAL, spapr_unmap(self->c, end - page, 2 * page));
+	EXPECT_EQ(-EINVAL, spapr_unmap(self->c, self->base, self->size + page));
+	EXPECT_EQ(-EINVAL, spapr_unmap(self->c, self->base, -page));
+	/* The last page is still mapped: its region is busy. */
+	EXPECT_EQ(-EBUSY, spapr_unregister(self->c, mem, MEM_SIZE / 2));
+	EXPECT_EQ(0, spapr_unmap(self->c, end - page, page));
+	EXPECT_EQ(0, spapr_unregister(self->c, mem, MEM_SIZE / 2));
+}
+
+TEST_F(mapped, iova_in_no_window)
+{
+	EXPECT_EQ(-ENXIO, spapr_map(self->c, self->base + self->size, self->st.mem, self->page,
+				    MAP_RW));
+	EXPECT_EQ(-ENXIO, spapr_unmap(self->c, self->base + self->size, self->page));
+	EXPECT_EQ(-ENXIO, spapr_map(self->c, 1UL << 57, self->st.mem, self->page, MAP_RW));
+}
+
+TEST_F(mapped, bad_alignment_and_size)
+{
+	uint64_t base = self->base, page = self->page, half = page / 2;
+	char *mem = self->st.mem;
+
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, base + half, mem, page, MAP_RW));
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, base, mem + half, page, MAP_RW));
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, base, mem, half, MAP_RW));
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, base, mem, 0, MAP_RW));
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, base, (void *)-page, 2 * page, MAP_RW));
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, base, mem, page, 0));
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, base, mem, page, 4));
+	EXPECT_EQ(-EINVAL, spapr_unmap(self->c, base + half, page));
+	EXPECT_EQ(-EINVAL, spapr_unmap(self->c, base, half));
+	EXPECT_EQ(-EINVAL, spapr_unmap(self->c, base, 0));
+	EXPECT_EQ(0, spapr_unregister(self->c, mem, MEM_SIZE / 2));
+}
+
+TEST_F(mapped, unregistered_memory)
+{
+	char *end = self->st.mem + MEM_SIZE / 2;
+
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, self->base, end, self->page, MAP_RW));
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, self->base, end - PAGE_64K, 2 * PAGE_64K, MAP_RW));
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, self->base, NOWHERE, self->page, MAP_RW));
+	/* None of it was mapped. */
+	EXPECT_EQ(0, spapr_unregister(self->c, self->st.mem, MEM_SIZE / 2));
+}
+
+TEST_F(mapped, register_twice_overlapping_and_unknown)
+{
+	char *mem = self->st.mem;
+
+	EXPECT_EQ(-EBUSY, spapr_register(self->c, mem, MEM_SIZE / 2));
+	EXPECT_EQ(-EINVAL, spapr_register(self->c, mem, PAGE_64K));
+	EXPECT_EQ(-EINVAL, spapr_register(self->c, mem + PAGE_64K, PAGE_64K));
+	EXPECT_EQ(-EINVAL, spapr_register(self->c, mem + PAGE_64K, MEM_SIZE / 2));
+	EXPECT_EQ(-ENOENT, spapr_unregister(self->c, mem + MEM_SIZE / 2, PAGE_64K));
+	EXPECT_EQ(-ENOENT, spapr_unregister(self->c, mem, PAGE_64K));
+	EXPECT_EQ(0, spapr_unregister(self->c, mem, MEM_SIZE / 2));
+	EXPECT_EQ(-ENOENT, spapr_unregister(self->c, mem, MEM_SIZE / 2));
+}
+
+TEST_F(mapped, R1_unregister_while_mapped)
+{
+	char *mem = self->st.mem;
+	long vmlck = spapr_vmlck_kb(), pins = spapr_pins_held();
+	int i;
+
+	ASSERT_EQ(0, spapr_map(self->c, self->base, mem, MEM_SIZE / 2, MAP_RW));
+	for (i = 0; i < 10; i++)
+		EXPECT_EQ(-EBUSY, spapr_unregister(self->c, mem, MEM_SIZE / 2));
+	/* One page is enough to keep it. */
+	EXPECT_EQ(0, spapr_unmap(self->c, self->base, MEM_SIZE / 2 - self->page));
+	EXPECT_EQ(-EBUSY, spapr_unregister(self->c, mem, MEM_SIZE / 2));
+	EXPECT_LE(vmlck, spapr_vmlck_kb());
+	EXPECT_EQ(pins, spapr_pins_held());
+	EXPECT_EQ(0, spapr_unmap(self->c, self->base + MEM_SIZE / 2 - self->page, self->page));
+	EXPECT_EQ(0, spapr_unregister(self->c, mem, MEM_SIZE / 2));
+}
+
+FIXTURE(v1)
+{
+	struct spapr_state st;
+	int c;
+};
+
+FIXTURE_SETUP(v1)
+{
+	const char *why = state_begin(&self->st, 1, VFIO_SPAPR_TCE_IOMMU);
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->c = self->st.s.container;
+}
+
+FIXTURE_TEARDOWN(v1)
+{
+	EXPECT_TRUE(state_end(&self->st));
+}
+
+TEST_F(v1, calls_of_v2)
+{
+	uint64_t start;
+
+	EXPECT_EQ(-ENOTTY, spapr_register(self->c, self->st.mem, PAGE_64K));
+	EXPECT_EQ(-ENOTTY, spapr_unregister(self->c, self->st.mem, PAGE_64K));
+	EXPECT_EQ(-ENOTTY, spapr_create(self->c, SHIFT_64K, WIN_SIZE, 1, &start));
+	EXPECT_EQ(-ENOTTY, spapr_remove(self->c, 0));
+}
+
+TEST_F(v1, map_and_unmap_before_enable)
+{
+	EXPECT_EQ(-EPERM, spapr_map(self->c, 0, self->st.mem, PAGE_64K, MAP_RW));
+	EXPECT_EQ(-EPERM, spapr_unmap(self->c, 0, PAGE_64K));
+}
+
+TEST_F(v1, enable_twice)
+{
+	EXPECT_EQ(0, spapr_ioctl(self->c, VFIO_IOMMU_ENABLE, NULL));
+	EXPECT_EQ(-EBUSY, spapr_ioctl(self->c, VFIO_IOMMU_ENABLE, NULL));
+	EXPECT_EQ(0, spapr_ioctl(self->c, VFIO_IOMMU_DISABLE, NULL));
+	EXPECT_EQ(0, spapr_ioctl(self->c, VFIO_IOMMU_ENABLE, NULL));
+}
+
+TEST_F(v1, C9_partly_bad_map_leaves_nothing_pinned)
+{
+	ASSERT_EQ(0, spapr_ioctl(self->c, VFIO_IOMMU_ENABLE, NULL));
+	ASSERT_EQ(0, munmap(self->st.mem + 8 * PAGE_64K, PAGE_64K));
+	EXPECT_EQ(-EFAULT, spapr_map(self->c, 0, self->st.mem, 16 * PAGE_64K, MAP_RW));
+	EXPECT_EQ(self->st.pins, spapr_pins_held());
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, 0x7fff0000, self->st.mem, 2 * PAGE_64K, MAP_RW));
+	EXPECT_EQ(self->st.pins, spapr_pins_held());
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Calls that race on the same entries, windows and regions. Whatever the order,
+ * in the end nothing is mapped and every count is back.
+ */
+#include <pthread.h>
+
+#include "fixture.h"
+
+#define ROUNDS	2000
+
+FIXTURE(race)
+{
+	struct spapr_state st;
+	int c;
+	char *mem;
+	uint64_t base;
+};
+
+FIXTURE_SETUP(race)
+{
+	const char *why = state_begin(&self->st, 1, VFIO_SPAPR_TCE_v2_IOMMU);
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->c = self->st.s.container;
+	self->mem = self->st.mem;
+	ASSERT_EQ(0, spapr_register(self->c, self->mem, MEM_SIZE / 2));
+	ASSERT_EQ(0, spapr_register(self->c, self->mem + MEM_SIZE / 2, MEM_SIZE / 2));
+	ASSERT_EQ(0, spapr_create(self->c, SHIFT_64K, WIN_SIZE, 2, &self->base));
+}
+
+FIXTURE_TEARDOWN(race)
+{
+	EXPECT_TRUE(state_end(&self->st));
+}
+
+struct racer {
+	int c;
+	char *mem;
+	uint64_t base;
+	int unexpected;
+	int hits;
+};
+
+static void note(struct racer *r, int ret, int allowed)
+{
+	if (!ret)
+		r->hits++;
+	else if (ret != allowed)
+		r->unexpected = ret;
+}
+
+static void *maps_low(void *arg)
+{
+	struct racer *r = arg;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++)
+		note(r, spapr_map(r->c, r->base, r->mem, 8 * PAGE_64K, MAP_RW), 0);
+	return NULL;
+}
+
+static void *maps_high(void *arg)
+{
+	struct racer *r = arg;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++)
+		note(r, spapr_map(r->c, r->base, r->mem + MEM_SIZE / 2, 8 * PAGE_64K, MAP_RW), 0);
+	return NULL;
+}
+
+static void *unmaps(void *arg)
+{
+	struct racer *r = arg;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++)
+		note(r, spapr_unmap(r->c, r->base, 8 * PAGE_64K), 0);
+	return NULL;
+}
+
+static void *maps_or_no_window(void *arg)
+{
+	struct racer *r = arg;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++)
+		note(r, spapr_map(r->c, r->base, r->mem, 8 * PAGE_64K, MAP_RW), -ENXIO);
+	return NULL;
+}
+
+static void *removes_and_creates(void *arg)
+{
+	struct racer *r = arg;
+	uint64_t start;
+	int i;
+
+	for (i = 0; i < ROUNDS / 10; i++) {
+		note(r, spapr_remove(r->c, r->base), 0);
+		note(r, spapr_create(r->c, SHIFT_64K, WIN_SIZE, 2, &start), 0);
+	}
+	return NULL;
+}
+
+static void *maps_or_unregistered(void *arg)
+{
+	struct racer *r = arg;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		note(r, spapr_map(r->c, r->base, r->mem, 8 * PAGE_64K, MAP_RW), -EINVAL);
+		note(r, spapr_unmap(r->c, r->base, 8 * PAGE_64K), 0);
+	}
+	return NULL;
+}
+
+static void *registers_and_unregisters(void *arg)
+{
+	struct racer *r = arg;
+	int i;
+
+	for (i = 0; i < ROUNDS / 4; i++) {
+		while (spapr_unregister(r->c, r->mem, MEM_SIZE / 2) == -EBUSY)
+			;
+		note(r, spapr_register(r->c, r->mem, MEM_SIZE / 2), 0);
+	}
+	return NULL;
+}
+
+/* Both to their end; then nothing may be counted any more. */
+static void race(struct __test_metadata *_metadata, struct racer *r, void *(*one)(void *),
+		 void *(*two)(void *))
+{
+	struct racer a = *r, b = *r;
+	pthread_t ta, tb;
+
+	ASSERT_EQ(0, pthread_create(&ta, NULL, one, &a));
+	ASSERT_EQ(0, pthread_create(&tb, NULL, two, &b));
+	pthread_join(ta, NULL);
+	pthread_join(tb, NULL);
+	EXPECT_EQ(0, a.unexpected);
+	EXPECT_EQ(0, b.unexpected);
+	EXPECT_LT(0, a.hits);
+	EXPECT_LT(0, b.hits);
+	EXPECT_EQ(0, spapr_unmap(r->c, r->base, 8 * PAGE_64K));
+	EXPECT_EQ(0, spapr_unregister(r->c, r->mem, MEM_SIZE / 2));
+	EXPECT_EQ(0, spapr_unregister(r->c, r->mem + MEM_SIZE / 2, MEM_SIZE / 2));
+}
+
+#define RACER(self) (&(struct racer){ .c = (self)->c, .mem = (self)->mem, .base = (self)->base })
+
+TEST_F(race, T2_map_against_map)
+{
+	race(_metadata, RACER(self), maps_low, maps_high);
+}
+
+TEST_F(race, T2_map_against_unmap)
+{
+	race(_metadata, RACER(self), maps_low, unmaps);
+}
+
+TEST_F(race, C1_map_against_remove)
+{
+	race(_metadata, RACER(self), maps_or_no_window, removes_and_creates);
+}
+
+TEST_F(race, R2_map_against_unregister)
+{
+	race(_metadata, RACER(self), maps_or_unregistered, registers_and_unregisters);
+}
+
+/* The last group leaves while another thread is inside calls. */
+static void *maps_until_gone(void *arg)
+{
+	struct racer *r = arg;
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		spapr_register(r->c, r->mem, MEM_SIZE / 2);
+		r->hits += !spapr_map(r->c, 0, r->mem, 8 * PAGE_64K, MAP_RW);
+	}
+	return NULL;
+}
+
+static void *leaves_and_joins(void *arg)
+{
+	struct racer *r = arg;
+	int group = (int)r->base, i;
+
+	for (i = 0; i < ROUNDS / 20; i++) {
+		note(r, spapr_unset_container(group), 0);
+		note(r, spapr_set_container(group, r->c), 0);
+		note(r, spapr_set_iommu(r->c, VFIO_SPAPR_TCE_v2_IOMMU), 0);
+	}
+	return NULL;
+}
+
+TEST_F(race, I6_calls_against_the_end_of_the_container)
+{
+	struct racer a = *RACER(self), b = a;
+	pthread_t ta, tb;
+
+	b.base = self->st.s.group;
+	ASSERT_EQ(0, pthread_create(&ta, NULL, maps_until_gone, &a));
+	ASSERT_EQ(0, pthread_create(&tb, NULL, leaves_and_joins, &b));
+	pthread_join(ta, NULL);
+	pthread_join(tb, NULL);
+	EXPECT_EQ(0, b.unexpected);
+	EXPECT_LT(0, a.hits);
+}
+
+TEST_HARNESS_MAIN
