@@ -169,7 +169,7 @@ TEST_F(v2, argsz_and_addresses)
 		  sizeof(struct vfio_iommu_spapr_register_memory) },
 		{ VFIO_IOMMU_SPAPR_TCE_CREATE, sizeof(struct vfio_iommu_spapr_tce_create) },
 		{ VFIO_IOMMU_SPAPR_TCE_REMOVE, sizeof(struct vfio_iommu_spapr_tce_remove) },
-		{ VFIO_EEH_PE_OP, offsetof(struct vfio_eeh_pe_op, err) },
+		{ VFIO_EEH_PE_OP, offsetof(struct vfio_eeh_pe_op, op) + 4 },
 	};
 	uint32_t arg[32];
 	unsigned int i;

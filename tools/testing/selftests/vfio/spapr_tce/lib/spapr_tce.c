@@ -292,7 +292,10 @@ long spapr_meminfo_kb(const char *name)
 
 long spapr_pins_held(void)
 {
-	long acquired = counter("/proc/vmstat", "nr_foll_pin_acquired");
+	long acquired;
 
+	/* Bring in what the processors have not yet added to the totals. */
+	file_write("/proc/sys/vm/stat_refresh", "1");
+	acquired = counter("/proc/vmstat", "nr_foll_pin_acquired");
 	return acquired < 0 ? -1 : acquired - counter("/proc/vmstat", "nr_foll_pin_released");
 }
