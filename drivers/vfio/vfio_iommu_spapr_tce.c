@@ -91,7 +91,7 @@ struct tce_container {
 	unsigned long charged;
 	struct tce_window windows[NR_WINDOWS];
 	struct list_head groups;
-	struct mutex reg_lock;
+	struct mutex reg_lock;	/* for regions */
 	struct xarray regions;
 };
 
@@ -222,9 +222,9 @@ static int window_create(struct tce_container *container,
 	if (ret)
 		return ret;
 
-	ret = platform_errno(table_group->ops->create_table(table_group, num,
-				create->page_shift, create->window_size,
-				create->levels, &tbl));
+	ret = platform_errno(table_group->ops->create_table(table_group, num, create->page_shift,
+							    create->window_size, create->levels,
+							    &tbl));
 	if (ret)
 		goto uncharge;
 	ret = window_set(container, num, tbl);
@@ -609,37 +609,42 @@ static long ioctl_disable(struct tce_container *container, union tce_arg *arg)
 	return 0;
 }
 
-static long eeh_inject(struct eeh_pe *pe, const struct vfio_eeh_pe_op *op)
-{
-	if (op->argsz < offsetofend(struct vfio_eeh_pe_op, err.mask))
-		return -EINVAL;
-	return eeh_pe_inject_err(pe, op->err.type, op->err.func, op->err.addr, op->err.mask);
-}
+/* The calls that are one function of the EEH core and its argument. */
+static const struct {
+	u32 op;
+	int (*set_option)(struct eeh_pe *pe, int option);
+	int (*reset)(struct eeh_pe *pe, int option, bool include_passed);
+	int option;
+} eeh_calls[] = {
+	{ .op = VFIO_EEH_PE_ENABLE, .set_option = eeh_pe_set_option, .option = EEH_OPT_ENABLE },
+	{ .op = VFIO_EEH_PE_DISABLE, .set_option = eeh_pe_set_option, .option = EEH_OPT_DISABLE },
+	{ .op = VFIO_EEH_PE_UNFREEZE_DMA, .set_option = eeh_pe_set_option,
+	  .option = EEH_OPT_THAW_DMA },
+	{ .op = VFIO_EEH_PE_UNFREEZE_IO, .set_option = eeh_pe_set_option,
+	  .option = EEH_OPT_THAW_MMIO },
+	{ .op = VFIO_EEH_PE_RESET_HOT, .reset = eeh_pe_reset, .option = EEH_RESET_HOT },
+	{ .op = VFIO_EEH_PE_RESET_FUNDAMENTAL, .reset = eeh_pe_reset,
+	  .option = EEH_RESET_FUNDAMENTAL },
+	{ .op = VFIO_EEH_PE_RESET_DEACTIVATE, .reset = eeh_pe_reset,
+	  .option = EEH_RESET_DEACTIVATE },
+};
 
 static long eeh_op(struct eeh_pe *pe, const struct vfio_eeh_pe_op *op)
 {
-	switch (op->op) {
-	case VFIO_EEH_PE_DISABLE:
-		return eeh_pe_set_option(pe, EEH_OPT_DISABLE);
-	case VFIO_EEH_PE_ENABLE:
-		return eeh_pe_set_option(pe, EEH_OPT_ENABLE);
-	case VFIO_EEH_PE_UNFREEZE_IO:
-		return eeh_pe_set_option(pe, EEH_OPT_THAW_MMIO);
-	case VFIO_EEH_PE_UNFREEZE_DMA:
-		return eeh_pe_set_option(pe, EEH_OPT_THAW_DMA);
-	case VFIO_EEH_PE_RESET_DEACTIVATE:
-		return eeh_pe_reset(pe, EEH_RESET_DEACTIVATE, true);
-	case VFIO_EEH_PE_RESET_HOT:
-		return eeh_pe_reset(pe, EEH_RESET_HOT, true);
-	case VFIO_EEH_PE_RESET_FUNDAMENTAL:
-		return eeh_pe_reset(pe, EEH_RESET_FUNDAMENTAL, true);
-	case VFIO_EEH_PE_CONFIGURE:
-		return eeh_pe_configure(pe);
-	case VFIO_EEH_PE_INJECT_ERR:
-		return eeh_inject(pe, op);
-	default:
-		return -EINVAL;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(eeh_calls); i++) {
+		if (eeh_calls[i].op != op->op)
+			continue;
+		return eeh_calls[i].reset ? eeh_calls[i].reset(pe, eeh_calls[i].option, true) :
+					  eeh_calls[i].set_option(pe, eeh_calls[i].option);
 	}
+	if (op->op == VFIO_EEH_PE_CONFIGURE)
+		return eeh_pe_configure(pe);
+	if (op->op != VFIO_EEH_PE_INJECT_ERR ||
+	    op->argsz < offsetofend(struct vfio_eeh_pe_op, err.mask))
+		return -EINVAL;
+	return eeh_pe_inject_err(pe, op->err.type, op->err.func, op->err.addr, op->err.mask);
 }
 
 /* Each group in turn, up to the first error; GET_STATE alone returns more than 0. */
@@ -1014,25 +1019,25 @@ static void tce_iommu_detach_group(void *iommu_data, struct iommu_group *iommu_g
 	kfree(group);
 }
 
-static const struct vfio_iommu_driver_ops tce_iommu_driver_ops = {
-	.name		= "iommu-vfio-powerpc",
+static const struct vfio_iommu_driver_ops tce_iommu_driver = {
 	.owner		= THIS_MODULE,
+	.name		= "iommu-vfio-powerpc",
+	.attach_group	= tce_iommu_attach_group,
+	.detach_group	= tce_iommu_detach_group,
 	.open		= tce_iommu_open,
 	.release	= tce_iommu_release,
 	.ioctl		= tce_iommu_ioctl,
-	.attach_group	= tce_iommu_attach_group,
-	.detach_group	= tce_iommu_detach_group,
 };
 
 static int __init tce_iommu_init(void)
 {
-	return vfio_register_iommu_driver(&tce_iommu_driver_ops);
+	return vfio_register_iommu_driver(&tce_iommu_driver);
 }
 module_init(tce_iommu_init);
 
 static void __exit tce_iommu_exit(void)
 {
-	vfio_unregister_iommu_driver(&tce_iommu_driver_ops);
+	vfio_unregister_iommu_driver(&tce_iommu_driver);
 }
 module_exit(tce_iommu_exit);
 

@@ -49,7 +49,7 @@
  * @cleanup: lets go what was forgotten when the mm dies
  */
 struct mm_iommu_regions {
-	struct mutex lock;
+	struct mutex lock;	/* for tree, used */
 	struct latch_tree_root tree;
 	struct work_struct cleanup;
 };
@@ -563,7 +563,8 @@ EXPORT_SYMBOL_GPL(mm_iommu_drop);
  * @ua: user address, a multiple of the IOMMU page
  * @page_shift: log2 of the IOMMU page size
  *
- * Context: Any, virtual mode.  The answer may be outdated when it arrives.
+ * Context: Any, virtual mode.
+ * Return: whether it could; the answer may be outdated when it arrives.
  */
 bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua, unsigned int page_shift)
 {

@@ -30,7 +30,7 @@ static long pins_held(struct region_test *rt)
 	long n = 0;
 
 	for (i = 0; i < AREA_PAGES; i++)
-		n += page_maybe_dma_pinned(rt->pages[i]);
+		n += folio_maybe_dma_pinned(page_folio(rt->pages[i]));
 	return n;
 }
 
@@ -58,8 +58,8 @@ static void wait_for_locked_vm(struct region_test *rt, unsigned long locked_vm)
 {
 	unsigned int tries;
 
-	for (tries = 0; tries < 500 && (rt->mm->locked_vm != locked_vm || pins_held(rt)); tries++)
-		msleep(10);
+	for (tries = 0; tries < 250 && (rt->mm->locked_vm != locked_vm || pins_held(rt)); tries++)
+		msleep(20);
 }
 
 /* The leak check: every case ends with nothing pinned and nothing charged. */
@@ -554,6 +554,7 @@ static struct kunit_suite region_test_suite = {
 	.exit = region_test_exit,
 	.test_cases = region_test_cases,
 };
+
 kunit_test_suite(region_test_suite);
 
 MODULE_DESCRIPTION("KUnit tests of pre-registered memory regions");

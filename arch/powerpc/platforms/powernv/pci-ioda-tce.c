@@ -46,7 +46,7 @@
 #define PNV_TCE_LOCK_BITS	13	/* entries under one lock, at most */
 
 struct pnv_tce_lock {
-	spinlock_t lock;
+	spinlock_t lock;	/* for TCEs and owners */
 } ____cacheline_aligned_in_smp;
 
 /**

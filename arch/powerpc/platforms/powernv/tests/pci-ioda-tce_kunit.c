@@ -19,7 +19,7 @@
 #include "../pci.h"
 #include "../pci-ioda-tce.h"
 
-#define BUS_OFFSET	(1ULL << 59)
+#define BUS_OFFSET	BIT_ULL(59)
 #define TCE_RW		(TCE_PCI_READ | TCE_PCI_WRITE)
 
 /* Kills, and what was still counted when they came. */
@@ -47,6 +47,12 @@ static void table_put(void *tbl)
 	iommu_tce_table_put(tbl);
 }
 
+static int try_table(struct iommu_table *tbl, u32 page_shift, u64 size, u32 levels)
+{
+	return pnv_pci_ioda2_table_alloc_pages(NUMA_NO_NODE, BUS_OFFSET, page_shift, size, levels,
+					       true, tbl);
+}
+
 /* A table that goes away with the case. */
 static struct iommu_table *table(struct kunit *test, u32 page_shift, u64 size, u32 levels)
 {
@@ -54,8 +60,7 @@ static struct iommu_table *table(struct kunit *test, u32 page_shift, u64 size, u
 
 	KUNIT_ASSERT_NOT_NULL(test, tbl);
 	tbl->it_ops = &test_ops;
-	KUNIT_ASSERT_EQ(test, pnv_pci_ioda2_table_alloc_pages(NUMA_NO_NODE, BUS_OFFSET, page_shift,
-							      size, levels, true, tbl), 0);
+	KUNIT_ASSERT_EQ(test, try_table(tbl, page_shift, size, levels), 0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, table_put, tbl), 0);
 	kills = 0;
 	kill_watch = NULL;
@@ -104,14 +109,10 @@ static void T8_impossible_tables_are_refused(struct kunit *test)
 {
 	struct iommu_table tbl = { };
 
-	KUNIT_EXPECT_EQ(test, pnv_pci_ioda2_table_alloc_pages(NUMA_NO_NODE, 0, 16, 0, 1, true, &tbl),
-			-EINVAL);
-	KUNIT_EXPECT_EQ(test, pnv_pci_ioda2_table_alloc_pages(NUMA_NO_NODE, 0, 16, 1 << 20, 0, true,
-							      &tbl), -EINVAL);
-	KUNIT_EXPECT_EQ(test, pnv_pci_ioda2_table_alloc_pages(NUMA_NO_NODE, 0, 16, 1 << 20, 6, true,
-							      &tbl), -EINVAL);
-	KUNIT_EXPECT_EQ(test, pnv_pci_ioda2_table_alloc_pages(NUMA_NO_NODE, 0, 12, 1ULL << 48, 1,
-							      true, &tbl), -ENOMEM);
+	KUNIT_EXPECT_EQ(test, try_table(&tbl, 16, 0, 1), -EINVAL);
+	KUNIT_EXPECT_EQ(test, try_table(&tbl, 16, 1 << 20, 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test, try_table(&tbl, 16, 1 << 20, 6), -EINVAL);
+	KUNIT_EXPECT_EQ(test, try_table(&tbl, 12, 1ULL << 48, 1), -ENOMEM);
 	KUNIT_EXPECT_NULL(test, tbl.it_tree);
 	KUNIT_EXPECT_EQ(test, pnv_pci_ioda2_get_table_size(64, 1ULL << 40, 1), 0);
 	KUNIT_EXPECT_EQ(test, pnv_pci_ioda2_get_table_size(16, 1ULL << 40, 0), 0);
@@ -166,7 +167,8 @@ static void entries_of_the_DMA_API(struct kunit *test)
 							      false, tbl), 0);
 	KUNIT_EXPECT_EQ(test, pnv_tce_build(tbl, 1020, 16, page, DMA_FROM_DEVICE, 0), 0);
 	for (i = 0; i < 16; i++)
-		KUNIT_EXPECT_EQ(test, pnv_tce_get(tbl, 1020 + i), (__pa(page) + i * SZ_4K) | TCE_RW);
+		KUNIT_EXPECT_EQ(test, pnv_tce_get(tbl, 1020 + i),
+				(__pa(page) + i * SZ_4K) | TCE_RW);
 	KUNIT_EXPECT_EQ(test, pnv_tce_get(tbl, 1019), 0);
 	KUNIT_EXPECT_EQ(test, pnv_tce_get(tbl, 1036), 0);
 	pnv_tce_free(tbl, 1000, 25);
@@ -295,7 +297,8 @@ static void T3_counts_drop_after_the_kill(struct kunit *test)
 {
 	struct iommu_table *tbl = table(test, PAGE_SHIFT, 1ULL << 40, 2);
 	unsigned long ua = area(test);
-	struct mm_iommu_region *old = region(test, ua, 8), *new = region(test, ua + 8 * PAGE_SIZE, 8);
+	struct mm_iommu_region *old = region(test, ua, 8);
+	struct mm_iommu_region *new = region(test, ua + 8 * PAGE_SIZE, 8);
 
 	KUNIT_EXPECT_EQ(test, map(tbl, 0, 8, ua), 0);
 	kill_watch = old;
@@ -385,7 +388,7 @@ static int mapper_thread(void *arg)
 	return 0;
 }
 
-static void T2_two_CPUs_on_the_same_entries(struct kunit *test)
+static void T2_two_cpus_on_the_same_entries(struct kunit *test)
 {
 	struct iommu_table *tbl = table(test, PAGE_SHIFT, 1ULL << 40, 2);
 	unsigned long ua = area(test), i;
@@ -422,7 +425,7 @@ static struct kunit_case tce_test_cases[] = {
 	KUNIT_CASE(I4_failed_map_changes_nothing),
 	KUNIT_CASE(I2_counts_of_many_regions),
 	KUNIT_CASE(closing_empties_the_table),
-	KUNIT_CASE_SLOW(T2_two_CPUs_on_the_same_entries),
+	KUNIT_CASE_SLOW(T2_two_cpus_on_the_same_entries),
 	{}
 };
 
@@ -430,6 +433,7 @@ static struct kunit_suite tce_test_suite = {
 	.name = "pnv_tce",
 	.test_cases = tce_test_cases,
 };
+
 kunit_test_suite(tce_test_suite);
 
 MODULE_DESCRIPTION("KUnit tests of powernv TCE tables and of requests on them");

@@ -17,10 +17,14 @@
 #include "lib/nvme.h"
 #include "lib/spapr_tce.h"
 
-#define MEM_SIZE	(16UL << 20)
-#define MEM_ALIGN	(1UL << 20)
-#define WIN_SIZE	(1UL << 30)
-#define PAGE_64K	(1UL << 16)
+/* An emulated machine on a busy host is slow; the harness would give a test 30 s. */
+#undef TEST_F
+#define TEST_F(_fixture, _test) TEST_F_TIMEOUT(_fixture, _test, 600)
+
+#define MEM_SIZE	(16 * MB)
+#define MEM_ALIGN	MB
+#define WIN_SIZE	GB
+#define PAGE_64K	(64 * KB)
 
 struct spapr_state {
 	struct spapr_device dev[2];
@@ -59,5 +63,30 @@ static inline bool state_end(struct spapr_state *st)
 	       st->pins, spapr_pins_held());
 	return false;
 }
+
+/* The state "a container of type @_type with one group, then @_setup has been done". */
+#define CONTAINER_FIXTURE(_name, _type, _setup)				\
+	FIXTURE(_name)							\
+	{								\
+		struct spapr_state st;					\
+		int c;							\
+		char *mem;						\
+	};								\
+									\
+	FIXTURE_SETUP(_name)						\
+	{								\
+		const char *why = state_begin(&self->st, 1, _type);	\
+									\
+		if (why)						\
+			SKIP(return, "%s", why);			\
+		self->c = self->st.s.container;				\
+		self->mem = self->st.mem;				\
+		_setup;							\
+	}								\
+									\
+	FIXTURE_TEARDOWN(_name)						\
+	{								\
+		EXPECT_TRUE(state_end(&self->st));			\
+	}
 
 #endif /* SPAPR_TCE_FIXTURE_H */

@@ -15,12 +15,12 @@
 #include "lib/nvme.h"
 #include "lib/spapr_tce.h"
 
-#define MEMORY		(256UL << 20)
-#define LOW_PART	(16UL << 20)	/* mapped in window 0, too */
+#define MEMORY		(256 * MB)
+#define LOW_PART	(16 * MB)	/* mapped in window 0, too */
 #define PAYLOAD		NVME_MAX_TRANSFER
-#define AT_SOURCE	(1UL << 20)	/* in the memory; queues are at its start */
-#define AT_TARGET	(2UL << 20)
-#define WINDOW_SIZE	(1UL << 30)
+#define AT_SOURCE	MB	/* in the memory; queues are at its start */
+#define AT_TARGET	(2 * MB)
+#define WINDOW_SIZE	GB
 
 static int steps, failed;
 
@@ -49,7 +49,7 @@ static void row_locked(const char *step, long start_kb, long want_kb)
 	long kb = spapr_vmlck_kb() - start_kb;
 	char text[80];
 
-	snprintf(text, sizeof(text), "%ld MB are charged to this process as locked memory", kb >> 10);
+	snprintf(text, sizeof(text), "%ld MB are charged to us as locked memory", kb >> 10);
 	row(kb >= want_kb && kb < want_kb + (64 << 10), step, text);
 }
 
@@ -62,8 +62,8 @@ static void fill(unsigned char *p, size_t size, unsigned int seed)
 }
 
 /* Bring the controller up through a window, write the payload out, read it back. */
-static void payload(struct nvme *nvme, int device, unsigned char *memory, uint64_t iova,
-		    const char *window, unsigned int seed)
+static void transfer(struct nvme *nvme, int device, unsigned char *memory, uint64_t iova,
+		     const char *window, unsigned int seed)
 {
 	char step[80], text[80];
 	int ret;
@@ -125,16 +125,17 @@ static void run(const struct spapr_device *dev)
 		 "pinned once, for all windows");
 	row_locked("", locked, MEMORY >> 10);
 	ret = spapr_get_info(setup.container, &info);
-	snprintf(text, sizeof(text), "window 0: %u MB; page sizes %#llx; up to %u levels",
-		 info.dma32_window_size >> 20, (unsigned long long)info.ddw.pgsizes, info.ddw.levels);
+	snprintf(text, sizeof(text), "%u MB in window 0; page sizes %#llx; %u levels",
+		 info.dma32_window_size >> 20, (unsigned long long)info.ddw.pgsizes,
+		 info.ddw.levels);
 	row_call("ask what the IOMMU can do", ret, 0, text);
 
 	ret = spapr_create(setup.container, SHIFT_64K, WINDOW_SIZE, 2, &start);
 	snprintf(text, sizeof(text), "starts at bus address %#llx, 64K pages",
 		 (unsigned long long)start);
 	row_call("create the 64-bit window", ret ? ret : start != WINDOW1, 0, text);
-	row_call("map 16 MB in window 0", spapr_map(setup.container, 0, memory, LOW_PART, MAP_RW), 0,
-		 "4096 TCEs of 4K");
+	row_call("map 16 MB in window 0",
+		 spapr_map(setup.container, 0, memory, LOW_PART, MAP_RW), 0, "4096 TCEs of 4K");
 	row_call("map 256 MB in the 64-bit window",
 		 spapr_map(setup.container, start, memory, MEMORY, MAP_RW), 0, "4096 TCEs of 64K");
 
@@ -143,12 +144,12 @@ static void run(const struct spapr_device *dev)
 		row_call("open the device", device, 0, "");
 		return;
 	}
-	payload(&nvme, device, memory, 0, "window 0", 1);
+	transfer(&nvme, device, memory, 0, "window 0", 1);
 	nvme_stop(&nvme);
-	payload(&nvme, device, memory, start, "64-bit window", 2);
+	transfer(&nvme, device, memory, start, "64-bit window", 2);
 
-	row_call("unregister while mapped", spapr_unregister(setup.container, memory, MEMORY), -EBUSY,
-		 "refused with EBUSY, as it must be");
+	row_call("unregister while mapped", spapr_unregister(setup.container, memory, MEMORY),
+		 -EBUSY, "refused with EBUSY, as it must be");
 	row_locked("", locked, MEMORY >> 10);
 	row_call("unmap window 0", spapr_unmap(setup.container, 0, LOW_PART), 0, "TCEs cleared");
 	row_call("unmap the 64-bit window", spapr_unmap(setup.container, start, MEMORY), 0,

@@ -5,9 +5,9 @@
  */
 #include "fixture.h"
 
-#define AT_SOURCE	(1UL << 20)
-#define AT_TARGET	(2UL << 20)
-#define CHUNK		(256UL << 10)
+#define AT_SOURCE	MB
+#define AT_TARGET	(2 * MB)
+#define CHUNK		(256 * KB)
 
 static void fill(unsigned char *p, size_t size, unsigned int seed)
 {

@@ -25,25 +25,7 @@
 		-WEXITSTATUS(_status);					\
 	})
 
-FIXTURE(v2)
-{
-	struct spapr_state st;
-	int c;
-};
-
-FIXTURE_SETUP(v2)
-{
-	const char *why = state_begin(&self->st, 1, VFIO_SPAPR_TCE_v2_IOMMU);
-
-	if (why)
-		SKIP(return, "%s", why);
-	self->c = self->st.s.container;
-}
-
-FIXTURE_TEARDOWN(v2)
-{
-	EXPECT_TRUE(state_end(&self->st));
-}
+CONTAINER_FIXTURE(v2, VFIO_SPAPR_TCE_v2_IOMMU, (void)0)
 
 TEST_F(v2, map_and_unmap_before_the_first_register)
 {
@@ -175,7 +157,7 @@ TEST_F(v2, argsz_and_addresses)
 	unsigned int i;
 
 	ASSERT_EQ(0, spapr_register(self->c, self->st.mem, PAGE_64K));
-	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(calls); i++) {
 		TH_LOG("call %#lx", calls[i].cmd);
 		memset(arg, 0, sizeof(arg));
 		EXPECT_EQ(-EINVAL, spapr_ioctl(self->c, calls[i].cmd, arg));
@@ -227,6 +209,41 @@ TEST_F(v2, R10_another_mm)
 	EXPECT_EQ(0, spapr_unregister(self->c, self->st.mem, PAGE_64K));
 }
 
+/* None of it costs memory, however often it is tried. */
+TEST_F(v2, bad_input_costs_nothing)
+{
+	char *mem = self->mem;
+	long slab = 0, memfree = 0;
+	uint64_t start;
+	int i;
+
+	ASSERT_EQ(0, mprotect(mem + 8 * PAGE_64K, PAGE_64K, PROT_NONE));
+	for (i = 0; i < 3000; i++) {
+		if (i == 300) {
+			slab = spapr_meminfo_kb("Slab");
+			memfree = spapr_meminfo_kb("MemFree");
+		}
+		EXPECT_EQ(-EFAULT, spapr_register(self->c, mem, 16 * PAGE_64K));
+		EXPECT_EQ(-EINVAL, spapr_register(self->c, mem, 0));
+		EXPECT_EQ(-ENOENT, spapr_register(self->c, mem, PAGE_64K) ? 1 :
+			  spapr_unregister(self->c, mem, 2 * PAGE_64K));
+		EXPECT_EQ(-EINVAL, spapr_map(self->c, 0, NOWHERE, PAGE_64K, MAP_RW));
+		EXPECT_EQ(-EINVAL, spapr_map(self->c, 0, mem, 2 * PAGE_64K, MAP_RW));
+		EXPECT_EQ(-ENXIO, spapr_map(self->c, 1UL << 57, mem, PAGE_64K, MAP_RW));
+		EXPECT_EQ(0, spapr_unregister(self->c, mem, PAGE_64K));
+		EXPECT_EQ(-EINVAL, spapr_create(self->c, SHIFT_64K, WIN_SIZE, 6, &start));
+		EXPECT_EQ(-ENOMEM, spapr_create(self->c, SHIFT_4K, 1UL << 45, 1, &start));
+		EXPECT_EQ(-EINVAL, spapr_remove(self->c, WINDOW1));
+	}
+	/* What RCU still holds back goes within seconds; what is lost does not. */
+	for (i = 0; i < 300 && (spapr_meminfo_kb("Slab") > slab + 512 ||
+				spapr_meminfo_kb("MemFree") < memfree - 4096); i++)
+		usleep(100000);
+	EXPECT_GE(slab + 512, spapr_meminfo_kb("Slab"));
+	EXPECT_LE(memfree - 4096, spapr_meminfo_kb("MemFree"));
+	EXPECT_EQ(self->st.pins, spapr_pins_held());
+}
+
 /* Registered memory and both windows: 4K pages at 0, 64K pages at WINDOW1. */
 FIXTURE(mapped)
 {
@@ -245,10 +262,13 @@ FIXTURE_VARIANT(mapped)
 };
 
 FIXTURE_VARIANT_ADD(mapped, window0) { .base = 0, .shift = SHIFT_4K };
+
 FIXTURE_VARIANT_ADD(mapped, window1) { .base = WINDOW1, .shift = SHIFT_64K, .levels = 1 };
+
 FIXTURE_VARIANT_ADD(mapped, window1_two_levels) {
 	.base = WINDOW1, .shift = SHIFT_64K, .levels = 2,
 };
+
 FIXTURE_VARIANT_ADD(mapped, window1_4K_three_levels) {
 	.base = WINDOW1, .shift = SHIFT_4K, .levels = 3,
 };
@@ -366,25 +386,7 @@ TEST_F(mapped, R1_unregister_while_mapped)
 	EXPECT_EQ(0, spapr_unregister(self->c, mem, MEM_SIZE / 2));
 }
 
-FIXTURE(v1)
-{
-	struct spapr_state st;
-	int c;
-};
-
-FIXTURE_SETUP(v1)
-{
-	const char *why = state_begin(&self->st, 1, VFIO_SPAPR_TCE_IOMMU);
-
-	if (why)
-		SKIP(return, "%s", why);
-	self->c = self->st.s.container;
-}
-
-FIXTURE_TEARDOWN(v1)
-{
-	EXPECT_TRUE(state_end(&self->st));
-}
+CONTAINER_FIXTURE(v1, VFIO_SPAPR_TCE_IOMMU, (void)0)
 
 TEST_F(v1, calls_of_v2)
 {

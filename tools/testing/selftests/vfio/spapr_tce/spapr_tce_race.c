@@ -149,26 +149,34 @@ static void race(struct __test_metadata *_metadata, struct racer *r, void *(*one
 	EXPECT_EQ(0, spapr_unregister(r->c, r->mem + MEM_SIZE / 2, MEM_SIZE / 2));
 }
 
-#define RACER(self) (&(struct racer){ .c = (self)->c, .mem = (self)->mem, .base = (self)->base })
+static struct racer *racer(const struct _test_data_race *self)
+{
+	static struct racer r;
+
+	r.c = self->c;
+	r.mem = self->mem;
+	r.base = self->base;
+	return &r;
+}
 
 TEST_F(race, T2_map_against_map)
 {
-	race(_metadata, RACER(self), maps_low, maps_high);
+	race(_metadata, racer(self), maps_low, maps_high);
 }
 
 TEST_F(race, T2_map_against_unmap)
 {
-	race(_metadata, RACER(self), maps_low, unmaps);
+	race(_metadata, racer(self), maps_low, unmaps);
 }
 
 TEST_F(race, C1_map_against_remove)
 {
-	race(_metadata, RACER(self), maps_or_no_window, removes_and_creates);
+	race(_metadata, racer(self), maps_or_no_window, removes_and_creates);
 }
 
 TEST_F(race, R2_map_against_unregister)
 {
-	race(_metadata, RACER(self), maps_or_unregistered, registers_and_unregisters);
+	race(_metadata, racer(self), maps_or_unregistered, registers_and_unregisters);
 }
 
 /* The last group leaves while another thread is inside calls. */
@@ -199,7 +207,7 @@ static void *leaves_and_joins(void *arg)
 
 TEST_F(race, I6_calls_against_the_end_of_the_container)
 {
-	struct racer a = *RACER(self), b = a;
+	struct racer a = *racer(self), b = a;
 	pthread_t ta, tb;
 
 	b.base = self->st.s.group;

@@ -16,8 +16,8 @@
 
 #include "nvme.h"
 
-enum { REG_CAP = 0x00, REG_CC = 0x14, REG_CSTS = 0x1c, REG_AQA = 0x24, REG_ASQ = 0x28,
-       REG_ACQ = 0x30, REG_DOORBELLS = 0x1000 };
+enum { REG_CAP = 0x00, REG_CC = 0x14, REG_CSTS = 0x1c };
+enum { REG_AQA = 0x24, REG_ASQ = 0x28, REG_ACQ = 0x30, REG_DOORBELLS = 0x1000 };
 enum { CC_ENABLE = 1, CC_ENTRY_SIZES = 6 << 16 | 4 << 20, CSTS_READY = 1, CSTS_FATAL = 2 };
 enum { ADMIN_CREATE_SQ = 0x01, ADMIN_CREATE_CQ = 0x05, ADMIN_IDENTIFY = 0x06 };
 enum { IO_WRITE = 0x01, IO_READ = 0x02 };
@@ -30,8 +30,8 @@ enum { PCI_COMMAND = 4, PCI_COMMAND_MEMORY = 2, PCI_COMMAND_MASTER = 4 };
 #define PATIENCE	10	/* seconds until a silent controller counts as dead */
 
 /* Where things are in the queue memory. */
-enum { AT_ADMIN_SQ = 0x0000, AT_ADMIN_CQ = 0x1000, AT_IO_SQ = 0x2000, AT_IO_CQ = 0x3000,
-       AT_IDENTIFY = 0x4000, AT_PRP_LIST = 0x5000 };
+enum { AT_ADMIN_SQ = 0x0000, AT_ADMIN_CQ = 0x1000, AT_IO_SQ = 0x2000, AT_IO_CQ = 0x3000 };
+enum { AT_IDENTIFY = 0x4000, AT_PRP_LIST = 0x5000 };
 
 struct command {
 	uint32_t opcode;
@@ -100,23 +100,21 @@ static int wait_ready(struct nvme *nvme, uint32_t ready)
 
 static int submit(struct nvme *nvme, struct nvme_queue *q, const struct command *cmd)
 {
-	volatile struct completion *c =
-		(volatile struct completion *)((char *)q->cq + q->head * CQ_ENTRY);
+	struct completion *c = (struct completion *)(q->cq + q->head * CQ_ENTRY);
 	double end = now() + PATIENCE;
 	int status;
 
-	memcpy((char *)q->sq + q->tail * SQ_ENTRY, cmd, sizeof(*cmd));
+	memcpy(q->sq + q->tail * SQ_ENTRY, cmd, sizeof(*cmd));
 	q->tail = (q->tail + 1) % ENTRIES;
 	__sync_synchronize();
 	reg_write(nvme, REG_DOORBELLS + 2 * q->id * nvme->stride, q->tail);
 
-	while ((c->status & 1) != q->phase) {
+	while ((__atomic_load_n(&c->status, __ATOMIC_ACQUIRE) & 1) != q->phase) {
 		if (reg_read(nvme, REG_CSTS) & CSTS_FATAL)
 			return -EIO;
 		if (now() > end)
 			return -ETIMEDOUT;
 	}
-	__sync_synchronize();
 	status = c->status >> 1;
 	q->head = (q->head + 1) % ENTRIES;
 	q->phase ^= q->head == 0;

@@ -14,8 +14,8 @@
 #define NVME_MAX_TRANSFER	(512 << 10)
 
 struct nvme_queue {
-	volatile void *sq;
-	volatile void *cq;
+	char *sq;
+	char *cq;
 	unsigned int id;
 	unsigned int tail;
 	unsigned int head;

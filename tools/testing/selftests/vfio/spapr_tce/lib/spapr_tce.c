@@ -92,8 +92,9 @@ int spapr_find_devices(struct spapr_device *devices, int max)
 			continue;
 		if (bind_vfio(entry->d_name))
 			continue;
-		strcpy(devices[n].bdf, entry->d_name);
-		devices[n].group_id = atoi(link_name(entry->d_name, "iommu_group", buf, sizeof(buf)));
+		snprintf(devices[n].bdf, sizeof(devices[n].bdf), "%.15s", entry->d_name);
+		devices[n].group_id = atoi(link_name(entry->d_name, "iommu_group", buf,
+						     sizeof(buf)));
 		n++;
 	}
 	if (dir)

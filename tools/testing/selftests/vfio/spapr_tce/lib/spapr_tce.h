@@ -13,7 +13,11 @@
 #include <stdint.h>
 #include <linux/vfio.h>
 
-#define WINDOW1		(1ULL << 59)	/* where the second window starts on powernv */
+#define KB		0x400UL
+#define MB		0x100000UL
+#define GB		0x40000000UL
+
+#define WINDOW1		0x800000000000000ULL	/* the second window of powernv, 1 << 59 */
 #define SHIFT_4K	12
 #define SHIFT_64K	16
 
