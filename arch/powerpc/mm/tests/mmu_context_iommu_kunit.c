@@ -164,7 +164,8 @@ static void R7_bad_bounds_are_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, rt->area + 1, PAGE_SIZE, &region), -EINVAL);
 	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, rt->area, PAGE_SIZE + 1, &region), -EINVAL);
 	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, -PAGE_SIZE, 2 * PAGE_SIZE, &region), -EINVAL);
-	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, PAGE_SIZE, -PAGE_SIZE, &region), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, 2 * PAGE_SIZE, -PAGE_SIZE, &region), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, PAGE_SIZE, -PAGE_SIZE, &region), -EFAULT);
 	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, -PAGE_SIZE, PAGE_SIZE, &region), -EFAULT);
 	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, 0, PAGE_SIZE, &region), -EFAULT);
 	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, 0, 1UL << 62, &region), -EFAULT);

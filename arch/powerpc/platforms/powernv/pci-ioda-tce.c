@@ -26,7 +26,6 @@
  * Cannot fail: clearing, looking up, killing, freeing.
  */
 
-#include <linux/bitfield.h>
 #include <linux/kernel.h>
 #include <linux/iommu.h>
 #include <linux/log2.h>
@@ -469,6 +468,7 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset, __u32 page_shift
 				     __u64 window_size, __u32 levels, bool user,
 				     struct iommu_table *tbl)
 {
+	gfp_t gfp = user ? GFP_KERNEL_ACCOUNT : GFP_KERNEL;
 	struct pnv_tce_geometry geo;
 	struct pnv_tce_tree *tree;
 	unsigned int i;
@@ -476,7 +476,7 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset, __u32 page_shift
 	if (!pnv_tce_geometry(page_shift, window_size, levels, &geo))
 		return -EINVAL;
 
-	tree = kzalloc_node(sizeof(*tree), GFP_KERNEL_ACCOUNT, nid);
+	tree = kzalloc_node(sizeof(*tree), gfp, nid);
 	if (!tree)
 		return -ENOMEM;
 	tree->geo = geo;
@@ -487,10 +487,10 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset, __u32 page_shift
 
 	tbl->it_tree = tree;
 	tbl->it_nid = nid;
-	tbl->it_base = (unsigned long)tce_level_alloc(tbl, levels - 1, GFP_KERNEL_ACCOUNT);
+	tbl->it_base = (unsigned long)tce_level_alloc(tbl, levels - 1, gfp);
 	if (user && levels == 1)
-		tbl->it_userspace = kzalloc_node(pnv_tce_level_bytes(&geo),
-						 GFP_KERNEL_ACCOUNT | __GFP_NOWARN, nid);
+		tbl->it_userspace = kzalloc_node(pnv_tce_level_bytes(&geo), gfp | __GFP_NOWARN,
+						 nid);
 	if (!tbl->it_base || (user && levels == 1 && !tbl->it_userspace)) {
 		pnv_pci_ioda2_table_free_pages(tbl);
 		return -ENOMEM;
