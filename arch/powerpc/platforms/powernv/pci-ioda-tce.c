@@ -112,14 +112,15 @@ static __be64 *tce_level_alloc(const struct iommu_table *tbl, unsigned int level
 /* Publish a new level in @slot unless somebody else was first. */
 static unsigned long tce_level_publish(__be64 *slot, __be64 *level)
 {
-	__be64 pointer = cpu_to_be64(__pa(level) | PNV_TCE_VALID), first;
+	unsigned long pointer = __pa(level) | PNV_TCE_VALID;
+	u64 first;
 
 	/* The full barrier orders the zeroes before the pointer, for the PHB and walkers. */
-	first = cmpxchg(slot, 0, pointer);
+	first = cmpxchg((u64 __force *)slot, 0, (u64 __force)cpu_to_be64(pointer));
 	if (!first)
-		return be64_to_cpu(pointer);
+		return pointer;
 	kfree(level);
-	return be64_to_cpu(first);
+	return be64_to_cpu((__be64 __force)first);
 }
 
 /*
@@ -249,13 +250,17 @@ static unsigned long tce_change_span(struct iommu_table *tbl, __be64 *leaf,
 	unsigned long slot = pnv_tce_slot(&tree->geo, index, 0);
 	unsigned long n = min(change->left, span - (index & (span - 1)));
 	u64 *view = change->no_view ? NULL : tce_view(tbl, leaf) + slot;
+	spinlock_t *lock = &tree->locks[(index >> tree->lock_bits) % PNV_TCE_LOCKS].lock;
 
-	guard(spinlock)(&tree->locks[(index >> tree->lock_bits) % PNV_TCE_LOCKS].lock);
+	spin_lock(lock);
 	if (!change->perm)
-		return tce_wipe(leaf + slot, view, change, n, tbl->it_page_shift);
-	if (tbl->it_closed)
-		return 0;
-	return tce_fill(leaf + slot, view, change, n, tbl->it_page_shift);
+		n = tce_wipe(leaf + slot, view, change, n, tbl->it_page_shift);
+	else if (!tbl->it_closed)
+		n = tce_fill(leaf + slot, view, change, n, tbl->it_page_shift);
+	else
+		n = 0;
+	spin_unlock(lock);
+	return n;
 }
 
 /**
