@@ -115,7 +115,7 @@ TEST_F(window, map_over_a_live_mapping_replaces_it)
 }
 
 /* The TCEs do not care what the process does with its address space. */
-TEST_F(window, R8_memory_stays_pinned_when_unmapped_by_the_process)
+TEST_F(window, memory_stays_pinned_when_the_process_unmaps_it)
 {
 	ASSERT_EQ(0, munmap(self->mem + MEM_SIZE / 2, MEM_SIZE / 2));
 	EXPECT_TRUE(round_trip(&self->nvme, self->mem, self->base, 4));
