@@ -495,55 +495,75 @@ static long ioctl_unmap(struct tce_container *container, union tce_arg *arg)
 	return 0;
 }
 
-/*
- * Without @lock but for a moment: pinning may take minutes.  The slot in the
- * array comes first, so that nothing can fail once the memory is registered.
- */
-static long ioctl_register(struct tce_container *container, union tce_arg *arg)
+/* The slot in the array comes first: nothing fails once the memory is registered. */
+static int region_register(struct tce_container *container, u64 ua, u64 size)
 {
-	unsigned long index = arg->reg.vaddr >> PAGE_SHIFT;
+	unsigned long index = ua >> PAGE_SHIFT;
 	struct mm_iommu_region *region;
 	int ret;
 
-	if (!PAGE_ALIGNED(arg->reg.vaddr | arg->reg.size) || !arg->reg.size)
-		return -EINVAL;
-
-	guard(mutex)(&container->reg_lock);
+	lockdep_assert_held(&container->reg_lock);
 	region = xa_load(&container->regions, index);
 	if (region)
-		return mm_iommu_region_size(region) == arg->reg.size ? -EBUSY : -EINVAL;
+		return mm_iommu_region_size(region) == size ? -EBUSY : -EINVAL;
 	ret = xa_reserve(&container->regions, index, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		return ret;
-	ret = mm_iommu_register(container->mm, arg->reg.vaddr, arg->reg.size, &region);
+	ret = mm_iommu_register(container->mm, ua, size, &region);
 	if (ret) {
 		xa_release(&container->regions, index);
 		return ret;
 	}
 	xa_store(&container->regions, index, region, GFP_KERNEL_ACCOUNT);
+	return 0;
+}
+
+static int region_unregister(struct tce_container *container, u64 ua, u64 size)
+{
+	unsigned long index = ua >> PAGE_SHIFT;
+	struct mm_iommu_region *region;
+	int ret;
+
+	lockdep_assert_held(&container->reg_lock);
+	region = xa_load(&container->regions, index);
+	if (!region || mm_iommu_region_size(region) != size)
+		return -ENOENT;
+	ret = mm_iommu_unregister(container->mm, region);
+	if (!ret)
+		xa_erase(&container->regions, index);
+	return ret;
+}
+
+/* Without @lock but for a moment: pinning may take minutes. */
+static long ioctl_register(struct tce_container *container, union tce_arg *arg)
+{
+	int ret;
+
+	if (!PAGE_ALIGNED(arg->reg.vaddr | arg->reg.size) || !arg->reg.size)
+		return -EINVAL;
+	if (mutex_lock_killable(&container->reg_lock))
+		return -EINTR;
+	ret = region_register(container, arg->reg.vaddr, arg->reg.size);
+	mutex_unlock(&container->reg_lock);
+	if (ret)
+		return ret;
 
 	scoped_guard(rwsem_write, &container->lock)
 		container->enabled = true;
 	return 0;
 }
 
-/* Without @lock: unpinning takes its time. */
+/* Without @lock: unpinning takes its time, too. */
 static long ioctl_unregister(struct tce_container *container, union tce_arg *arg)
 {
-	unsigned long index = arg->reg.vaddr >> PAGE_SHIFT;
-	struct mm_iommu_region *region;
 	int ret;
 
 	if (!PAGE_ALIGNED(arg->reg.vaddr | arg->reg.size))
 		return -EINVAL;
-
-	guard(mutex)(&container->reg_lock);
-	region = xa_load(&container->regions, index);
-	if (!region || mm_iommu_region_size(region) != arg->reg.size)
-		return -ENOENT;
-	ret = mm_iommu_unregister(container->mm, region);
-	if (!ret)
-		xa_erase(&container->regions, index);
+	if (mutex_lock_killable(&container->reg_lock))
+		return -EINTR;
+	ret = region_unregister(container, arg->reg.vaddr, arg->reg.size);
+	mutex_unlock(&container->reg_lock);
 	return ret;
 }
 

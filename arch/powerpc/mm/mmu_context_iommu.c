@@ -429,6 +429,24 @@ unlock:
 }
 EXPORT_SYMBOL_GPL(mm_iommu_register);
 
+/*
+ * Take back one registration.  0: the caller is done; -EBUSY: it was the last one,
+ * and TCEs remain; 1: the region is out of the tree and now the caller's to destroy.
+ */
+static int region_unuse(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+{
+	lockdep_assert_held(&regions->lock);
+	if (region->used > 1) {
+		region->used--;
+		return 0;
+	}
+	if (atomic_long_cmpxchg(&region->mapped, 1, 0) != 1)
+		return -EBUSY;
+	region->used = 0;
+	region_unlink(regions, region);
+	return 1;
+}
+
 /**
  * mm_iommu_unregister() - take back one registration
  * @mm: whose memory it is
@@ -438,23 +456,21 @@ EXPORT_SYMBOL_GPL(mm_iommu_register);
  *
  * Context: Process; may sleep, takes the regions lock.
  * Return: 0, after which the caller must not touch @region; -EBUSY when this is
- * the last registration and TCEs point into the region: nothing has changed and
- * the caller tries again after it has unmapped them.
+ * the last registration and TCEs point into the region; -EINTR after a fatal
+ * signal.  On failure nothing has changed, and the caller may try again.
  */
 int mm_iommu_unregister(struct mm_struct *mm, struct mm_iommu_region *region)
 {
 	struct mm_iommu_regions *regions = regions_of(mm);
+	int ret;
 
-	scoped_guard(mutex, &regions->lock) {
-		if (region->used > 1) {
-			region->used--;
-			return 0;
-		}
-		if (atomic_long_cmpxchg(&region->mapped, 1, 0) != 1)
-			return -EBUSY;
-		region->used = 0;
-		region_unlink(regions, region);
-	}
+	/* Somebody may be pinning a lot of memory under the lock. */
+	if (mutex_lock_killable(&regions->lock))
+		return -EINTR;
+	ret = region_unuse(regions, region);
+	mutex_unlock(&regions->lock);
+	if (ret <= 0)
+		return ret;
 	region_destroy(region);
 	return 0;
 }
@@ -474,20 +490,21 @@ EXPORT_SYMBOL_GPL(mm_iommu_unregister);
 void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region)
 {
 	struct mm_iommu_regions *regions = regions_of(mm);
+	int ret;
 
-	if (!mm_iommu_unregister(mm, region))
-		return;
-
-	scoped_guard(mutex, &regions->lock) {
-		if (region->used > 1) {
-			region->used--;
-			return;
-		}
+	mutex_lock(&regions->lock);
+	ret = region_unuse(regions, region);
+	if (ret == -EBUSY) {
 		/* The reference that region_release_work() or region_use() drops. */
 		mmgrab(mm);
 		WRITE_ONCE(region->used, 0);
 	}
-	mm_iommu_drop(region, 1);
+	mutex_unlock(&regions->lock);
+
+	if (ret == -EBUSY)
+		mm_iommu_drop(region, 1);
+	else if (ret)
+		region_destroy(region);
 }
 EXPORT_SYMBOL_GPL(mm_iommu_abandon);
 
