@@ -55,7 +55,7 @@ static inline bool state_end(struct spapr_state *st)
 	int tries;
 
 	spapr_teardown(&st->s);
-	for (tries = 0; tries < 100 && spapr_pins_held() != st->pins; tries++)
+	for (tries = 0; tries < 500 && spapr_pins_held() != st->pins; tries++)
 		usleep(20000);
 	if (spapr_vmlck_kb() == st->vmlck && spapr_pins_held() == st->pins)
 		return true;

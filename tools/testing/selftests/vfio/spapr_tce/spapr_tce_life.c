@@ -229,7 +229,7 @@ TEST_F(v2, C12_killed_in_the_middle_of_a_call)
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
 	}
-	for (tries = 0; tries < 100 && spapr_pins_held() != self->st.pins; tries++)
+	for (tries = 0; tries < 500 && spapr_pins_held() != self->st.pins; tries++)
 		usleep(20000);
 	EXPECT_EQ(self->st.pins, spapr_pins_held());
 	/* 20 runs that each lost their 16 MB would be 320 MB. */

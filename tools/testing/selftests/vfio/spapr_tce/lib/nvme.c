@@ -27,7 +27,7 @@ enum { PCI_COMMAND = 4, PCI_COMMAND_MEMORY = 2, PCI_COMMAND_MASTER = 4 };
 #define SQ_ENTRY	64
 #define CQ_ENTRY	16
 #define NVME_PAGE	4096
-#define PATIENCE	10	/* seconds until a silent controller counts as dead */
+#define PATIENCE	60	/* seconds until a silent controller counts as dead */
 
 /* Where things are in the queue memory. */
 enum { AT_ADMIN_SQ = 0x0000, AT_ADMIN_CQ = 0x1000, AT_IO_SQ = 0x2000, AT_IO_CQ = 0x3000 };

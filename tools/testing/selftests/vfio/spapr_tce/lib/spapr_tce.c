@@ -124,7 +124,7 @@ int spapr_open_group(const struct spapr_device *device)
 
 	/* A process that was killed may take a moment to let go of the group. */
 	snprintf(path, sizeof(path), "/dev/vfio/%d", device->group_id);
-	for (tries = 0; tries < 100; tries++) {
+	for (tries = 0; tries < 500; tries++) {
 		fd = open(path, O_RDWR | O_CLOEXEC);
 		if (fd >= 0 || errno != EBUSY)
 			break;
