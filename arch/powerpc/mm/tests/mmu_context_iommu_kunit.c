@@ -515,12 +515,13 @@ static void R2_lookups_race_with_registration(struct kunit *test)
 
 	for (i = 0; i < 3000; i++) {
 		region = do_register(test, 31, 1);
+		/* Let the walker meet the region also where there is one CPU for both. */
+		if (!(i % 64))
+			usleep_range(100, 200);
 		while (mm_iommu_unregister(current->mm, region)) {
 			busy++;
 			cond_resched();
 		}
-		if (!(i % 64))
-			cond_resched();
 	}
 	kthread_stop(task);
 	KUNIT_EXPECT_EQ(test, w.lost, 0);
