@@ -89,18 +89,27 @@ static void transfer(struct nvme *nvme, int device, unsigned char *memory, uint6
 	    "every byte of the payload came back");
 }
 
-static void unreachable(struct nvme *nvme, unsigned char *memory, uint64_t iova)
+/*
+ * First only the target goes: the controller still fetches the command from its queue
+ * and tries to store data. Then all goes, and it cannot even fetch.
+ */
+static void unreachable(struct nvme *nvme, int container, unsigned char *memory, uint64_t iova)
 {
 	int ret;
 
 	memset(memory + AT_TARGET, 0x5a, PAYLOAD);
 	memcpy(memory + AT_SOURCE, memory + AT_TARGET, PAYLOAD);
+	ret = spapr_unmap(container, iova + AT_TARGET, PAYLOAD);
+	nvme_read(nvme, 0, iova + AT_TARGET, PAYLOAD);
+	row(!ret && !memcmp(memory + AT_SOURCE, memory + AT_TARGET, PAYLOAD),
+	    "memory after its unmap", "the controller read to it; no byte has changed");
+
+	row_call("unmap the 64-bit window", spapr_unmap(container, iova, MEMORY), 0,
+		 "TCEs cleared");
 	ret = nvme_read(nvme, 0, iova + AT_TARGET, 4096);
 	row(ret != 0, "NVMe reads after the unmap", ret == -EIO ?
 	    "the controller reports that it cannot reach us" :
 	    ret ? "the command failed" : "the command SUCCEEDED");
-	row(!memcmp(memory + AT_SOURCE, memory + AT_TARGET, PAYLOAD), "memory after the unmap",
-	    "no byte has changed");
 	nvme_stop(nvme);
 }
 
@@ -152,9 +161,7 @@ static void run(const struct spapr_device *dev)
 		 -EBUSY, "refused with EBUSY, as it must be");
 	row_locked("", locked, MEMORY >> 10);
 	row_call("unmap window 0", spapr_unmap(setup.container, 0, LOW_PART), 0, "TCEs cleared");
-	row_call("unmap the 64-bit window", spapr_unmap(setup.container, start, MEMORY), 0,
-		 "TCEs cleared");
-	unreachable(&nvme, memory, start);
+	unreachable(&nvme, setup.container, memory, start);
 
 	row_call("unregister", spapr_unregister(setup.container, memory, MEMORY), 0, "unpinned");
 	row_call("remove the 64-bit window", spapr_remove(setup.container, start), 0, "gone");

@@ -80,6 +80,7 @@ TEST_F(window, mapped_memory_is_reachable)
 	EXPECT_TRUE(round_trip(&self->nvme, self->mem, self->base, 1));
 }
 
+/* With its queues gone, too, the controller must report that it is lost. */
 TEST_F(window, unmapped_memory_is_not)
 {
 	ASSERT_EQ(0, spapr_unmap(self->c, self->base, MEM_SIZE));
@@ -87,6 +88,67 @@ TEST_F(window, unmapped_memory_is_not)
 	EXPECT_NE(0, nvme_read(&self->nvme, 0, self->base + AT_TARGET, CHUNK));
 	memset(self->mem + AT_SOURCE, 0x5a, CHUNK);
 	EXPECT_EQ(0, memcmp(self->mem + AT_SOURCE, self->mem + AT_TARGET, CHUNK));
+}
+
+static bool all_bytes(const char *p, size_t size, char value)
+{
+	while (size--)
+		if (*p++ != value)
+			return false;
+	return true;
+}
+
+/*
+ * The queues stay mapped, so the controller runs the command; the hole in the middle
+ * of its memory must take and give nothing, and its neighbours must still work.
+ */
+TEST_F(window, I1_hole_between_mapped_pages_is_not_reached)
+{
+	uint64_t target = self->base + AT_TARGET;
+	char *mem = self->mem, *hole = mem + AT_TARGET + PAGE_64K;
+	int ret;
+
+	ASSERT_TRUE(round_trip(&self->nvme, mem, self->base, 9));
+	ASSERT_EQ(0, spapr_unmap(self->c, target + PAGE_64K, PAGE_64K));
+	memset(mem + AT_TARGET, 0x5a, CHUNK);
+
+	ret = nvme_read(&self->nvme, 0, target + PAGE_64K, PAGE_64K);
+	EXPECT_TRUE(all_bytes(mem + AT_TARGET, CHUNK, 0x5a));
+	if (ret)
+		return;		/* the hardware has frozen the PE */
+	EXPECT_EQ(0, nvme_read(&self->nvme, 0, target, PAGE_64K));
+	EXPECT_EQ(0, memcmp(mem + AT_TARGET, mem + AT_SOURCE, PAGE_64K));
+	EXPECT_EQ(0, nvme_read(&self->nvme, 0, target + 2 * PAGE_64K, PAGE_64K));
+	EXPECT_EQ(0, memcmp(mem + AT_TARGET + 2 * PAGE_64K, mem + AT_SOURCE, PAGE_64K));
+	EXPECT_TRUE(all_bytes(hole, PAGE_64K, 0x5a));
+
+	/* What the controller fetches from the hole is not what is in memory. */
+	nvme_write(&self->nvme, 4096, target + PAGE_64K, PAGE_64K);
+	ASSERT_EQ(0, nvme_read(&self->nvme, 4096, target, PAGE_64K));
+	EXPECT_NE(0, memcmp(mem + AT_TARGET, hole, PAGE_64K));
+
+	ASSERT_EQ(0, spapr_map(self->c, target + PAGE_64K, hole, PAGE_64K, MAP_RW));
+	EXPECT_EQ(0, nvme_read(&self->nvme, 0, target + PAGE_64K, PAGE_64K));
+	EXPECT_EQ(0, memcmp(hole, mem + AT_SOURCE, PAGE_64K));
+}
+
+TEST_F(window, I1_read_only_memory_is_not_written)
+{
+	uint64_t target = self->base + AT_TARGET;
+	char *mem = self->mem;
+	int ret;
+
+	ASSERT_TRUE(round_trip(&self->nvme, mem, self->base, 10));
+	ASSERT_EQ(0, spapr_map(self->c, target, mem + AT_TARGET, CHUNK, MAP_READ));
+	memset(mem + AT_TARGET, 0x5a, CHUNK);
+	ret = nvme_read(&self->nvme, 0, target, CHUNK);
+	EXPECT_TRUE(all_bytes(mem + AT_TARGET, CHUNK, 0x5a));
+	if (ret)
+		return;		/* the hardware has frozen the PE */
+	/* Reading is allowed. (A TCE that can be written can be read, too, on powernv.) */
+	EXPECT_EQ(0, nvme_write(&self->nvme, 4096, target, CHUNK));
+	EXPECT_EQ(0, nvme_read(&self->nvme, 4096, self->base + AT_SOURCE, CHUNK));
+	EXPECT_TRUE(all_bytes(mem + AT_SOURCE, CHUNK, 0x5a));
 }
 
 TEST_F(window, C3_failed_map_keeps_what_was_there)
@@ -173,6 +235,10 @@ TEST(v1_default_window)
 	ASSERT_LE(0, device);
 	EXPECT_EQ(0, nvme_start(&nvme, device, st.mem, 0x40000000));
 	EXPECT_TRUE(round_trip(&nvme, st.mem, 0x40000000, 8));
+	ASSERT_EQ(0, spapr_unmap(st.s.container, 0x40000000 + AT_TARGET, CHUNK));
+	memset(st.mem + AT_TARGET, 0x5a, CHUNK);
+	nvme_read(&nvme, 0, 0x40000000 + AT_TARGET, CHUNK);
+	EXPECT_TRUE(all_bytes(st.mem + AT_TARGET, CHUNK, 0x5a));
 	EXPECT_EQ(0, spapr_unmap(st.s.container, 0x40000000, MEM_SIZE));
 	EXPECT_NE(0, nvme_read(&nvme, 0, 0x40000000 + AT_TARGET, CHUNK));
 	nvme_stop(&nvme);

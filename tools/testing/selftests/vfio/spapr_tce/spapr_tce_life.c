@@ -89,6 +89,31 @@ TEST_F(v2, unmap_of_the_whole_window)
 	EXPECT_EQ(0, spapr_unregister(self->c, self->mem, MEM_SIZE));
 }
 
+/* Whatever the shape of the table: pages far apart, and an unmap that starts amid a leaf. */
+TEST_F(v2, T6_unmap_from_an_unaligned_start)
+{
+	const unsigned int bits = 36;
+	const uint64_t size = 1UL << bits;
+	unsigned int levels, bit;
+	uint64_t start;
+
+	ASSERT_EQ(0, spapr_register(self->c, self->mem, MEM_SIZE));
+	for (levels = 1; levels <= 3; levels++) {
+		ASSERT_EQ(0, spapr_create(self->c, SHIFT_64K, size, levels, &start));
+		ASSERT_EQ(0, spapr_map(self->c, start, self->mem, PAGE_64K, MAP_RW));
+		for (bit = 2; bit < bits - SHIFT_64K; bit++)
+			ASSERT_EQ(0, spapr_map(self->c, start + (PAGE_64K << bit),
+					       self->mem + bit * PAGE_64K, PAGE_64K, MAP_RW));
+		EXPECT_EQ(0, spapr_unmap(self->c, start + 3 * PAGE_64K, size - 3 * PAGE_64K));
+		EXPECT_EQ(-EBUSY, spapr_unregister(self->c, self->mem, MEM_SIZE));
+		EXPECT_EQ(0, spapr_unmap(self->c, start, PAGE_64K));
+		/* Nothing was left behind, or this would be refused. */
+		EXPECT_EQ(0, spapr_unregister(self->c, self->mem, MEM_SIZE));
+		ASSERT_EQ(0, spapr_register(self->c, self->mem, MEM_SIZE));
+		ASSERT_EQ(0, spapr_remove(self->c, start));
+	}
+}
+
 TEST_F(v2, one_map_across_two_regions)
 {
 	char *half = self->mem + MEM_SIZE / 2;
@@ -214,7 +239,7 @@ static void churn(struct spapr_device *dev)
 
 TEST_F(v2, C12_killed_in_the_middle_of_a_call)
 {
-	long free_kb;
+	long free_kb = 0;
 	int i, tries;
 	pid_t pid;
 

@@ -3,9 +3,12 @@
  * See nvme.h.  Register and command layouts: NVM Express base specification 1.4,
  * chapters 3 (controller registers), 4 (queues) and 5 (admin commands).
  *
- * What an emulated controller does when the PHB refuses its access: a queue that
- * it cannot fetch makes it set the fatal status; a data page that it cannot reach
- * makes the command fail or never complete.  Both end in an error here.
+ * What can be seen when the PHB refuses an access, on QEMU's powernv8, 9 and 10:
+ * a queue that the controller cannot fetch makes it set the fatal status, and a new
+ * start after mapping the queue again works; a data page that it cannot reach makes
+ * no difference to the command, which completes with status 0 and moves nothing.
+ * The PE is not frozen. Real hardware freezes it, and the registers read as ones.
+ * So success of a command proves nothing: only the memory says what was reached.
  */
 #include <errno.h>
 #include <string.h>

@@ -46,7 +46,7 @@ void nvme_stop(struct nvme *nvme);
 
 /*
  * Transfer @bytes between block @lba on and the memory at @iova, both multiples of
- * 4096.  Returns as nvme_start() does.
+ * 4096.  Returns as nvme_start() does.  0 does not mean that the memory was reached.
  */
 int nvme_write(struct nvme *nvme, uint64_t lba, uint64_t iova, size_t bytes);
 int nvme_read(struct nvme *nvme, uint64_t lba, uint64_t iova, size_t bytes);

@@ -246,6 +246,13 @@ int spapr_unmap(int container, uint64_t iova, uint64_t size)
 	return spapr_ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap);
 }
 
+int spapr_eeh_op(int container, unsigned int op)
+{
+	struct vfio_eeh_pe_op arg = { .argsz = sizeof(arg), .op = op };
+
+	return spapr_ioctl(container, VFIO_EEH_PE_OP, &arg);
+}
+
 void *spapr_memory(size_t size, size_t align)
 {
 	char *raw = mmap(NULL, size + align, PROT_READ | PROT_WRITE,

@@ -61,6 +61,7 @@ int spapr_create(int container, unsigned int page_shift, uint64_t size, unsigned
 int spapr_remove(int container, uint64_t start);
 int spapr_map(int container, uint64_t iova, void *va, uint64_t size, unsigned int flags);
 int spapr_unmap(int container, uint64_t iova, uint64_t size);
+int spapr_eeh_op(int container, unsigned int op);
 int spapr_ioctl(int fd, unsigned long cmd, void *arg);
 
 /* Page-aligned, zeroed, populated anonymous memory, aligned to @align bytes. */
