@@ -99,7 +99,7 @@ progress() {
 splats() {
 	local words='WARNING:|BUG:|Oops|Call Trace|possible recursive locking'
 	words+='|INFO: task .* blocked|INFO: trying to register|rcu: INFO|suspicious RCU usage'
-	words+='|UBSAN|KASAN|kernel BUG|Kernel panic|[Uu]nable to handle kernel|LOCKUP'
+	words+='|UBSAN:|KASAN:|kernel BUG|Kernel panic|[Uu]nable to handle kernel|LOCKUP'
 	words+='|list_(add|del) corruption|refcount_t:|soft lockup|scheduling while atomic'
 	tr -d '\r' < "$1" | grep -aE "\[ *[0-9]+\.[0-9]{6}\].*($words)" | grep -avE 'EEH:|nvram corruption detected'
 }
