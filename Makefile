@@ -10,6 +10,8 @@ help:
 	@echo 'make run        build everything, boot, watch an NVMe controller do DMA (MACHINE=powernv9)'
 	@echo 'make shell      the same guest with a shell in it'
 	@echo 'make test       every test; SUITE="lint kunit" runs only these'
+	@echo 'make bench      count instructions: the unmodified kernel, ours, the floor; update bench/RESULTS.md'
+	@echo 'make bench-check  ours against bench/RESULTS.md'
 	@echo 'make lint       the static checks'
 	@echo 'make kunit      the KUnit suites'
 	@echo 'make series     dist/*.patch, ready to mail'
@@ -25,6 +27,12 @@ shell: setup guest
 
 test: setup
 	@scripts/test $(SUITE)
+
+bench: setup tree
+	@scripts/bench make
+
+bench-check: setup tree
+	@scripts/bench check
 
 lint: setup tree
 	@scripts/lint $(B)/linux $(B)/lint
@@ -59,5 +67,5 @@ clean:
 distclean: clean
 	@bash -c '. scripts/lib.sh; cd "$$CACHE" 2> /dev/null || exit 0; rm -rf debs linux-source-* apt.* fetch.* .lock .apt-lock'
 
-.PHONY: help run shell test lint kunit series bisect refresh setup tree guest clean distclean
+.PHONY: help run shell test bench bench-check lint kunit series bisect refresh setup tree guest clean distclean
 .NOTPARALLEL:

@@ -15,7 +15,7 @@
 #define PCI_DEVICES	"/sys/bus/pci/devices"
 #define CLASS_NVME	"0x010802"
 
-static int file_write(const char *path, const char *text)
+int spapr_write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY), ret = 0;
 
@@ -65,10 +65,10 @@ static int bind_vfio(const char *bdf)
 	if (!strcmp(link_name(bdf, "driver", buf, sizeof(buf)), "vfio-pci"))
 		return 0;
 	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver_override", bdf);
-	file_write(path, "vfio-pci");
+	spapr_write_file(path, "vfio-pci");
 	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver/unbind", bdf);
-	file_write(path, bdf);
-	file_write("/sys/bus/pci/drivers_probe", bdf);
+	spapr_write_file(path, bdf);
+	spapr_write_file("/sys/bus/pci/drivers_probe", bdf);
 	return strcmp(link_name(bdf, "driver", buf, sizeof(buf)), "vfio-pci") ? -ENODEV : 0;
 }
 
@@ -303,7 +303,7 @@ long spapr_pins_held(void)
 	long acquired;
 
 	/* Bring in what the processors have not yet added to the totals. */
-	file_write("/proc/sys/vm/stat_refresh", "1");
+	spapr_write_file("/proc/sys/vm/stat_refresh", "1");
 	acquired = counter("/proc/vmstat", "nr_foll_pin_acquired");
 	return acquired < 0 ? -1 : acquired - counter("/proc/vmstat", "nr_foll_pin_released");
 }

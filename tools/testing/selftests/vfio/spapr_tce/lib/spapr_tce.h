@@ -67,6 +67,8 @@ int spapr_ioctl(int fd, unsigned long cmd, void *arg);
 /* Page-aligned, zeroed, populated anonymous memory, aligned to @align bytes. */
 void *spapr_memory(size_t size, size_t align);
 
+int spapr_write_file(const char *path, const char *text);
+
 /* Counters; -1 when the kernel does not have one. */
 long spapr_vmlck_kb(void);
 long spapr_meminfo_kb(const char *name);
