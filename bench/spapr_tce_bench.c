@@ -169,7 +169,7 @@ static void memory_put(enum backing backing, char *va, size_t size)
 /* Frees that were put off until nobody looks any more. */
 static void settle(void)
 {
-	usleep(200000);
+	usleep(100000);
 }
 
 /*
@@ -673,12 +673,11 @@ static void gauge_init(void)
 }
 
 /* Memory in use, in KiB: pages outside of slab caches, and objects of kmalloc(). */
-static double memory_used(void)
+static double memory_used_now(void)
 {
 	double bytes;
 	size_t i;
 
-	gauge_init();
 	must(spapr_write_file("/proc/sys/vm/stat_refresh", "1"), "stat_refresh");
 	settle();
 	for (i = 0; i < gauge.caches; i++)
@@ -687,6 +686,21 @@ static double memory_used(void)
 	bytes = gauge_sum(gauge.slabinfo, objects_less_slabs);
 	bytes -= gauge_sum(gauge.zoneinfo, free_pages) * sysconf(_SC_PAGESIZE);
 	return bytes / KB;
+}
+
+/* As above, once it has come to rest. */
+static double memory_used(void)
+{
+	double last, now;
+	int tries = 10;
+
+	gauge_init();
+	now = memory_used_now();
+	do {
+		last = now;
+		now = memory_used_now();
+	} while (now != last && --tries);
+	return now;
 }
 
 static double used_since(double before)
