@@ -245,7 +245,7 @@ def read_summary(path):
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if line.startswith("## "):
             machine = line[3:].strip()
-        elif line.startswith("|") and len(cells) == len(COLUMNS) and cells[0] != COLUMNS[0]:
+        elif line.startswith("|") and len(cells) == len(COLUMNS) and cells[0] not in (COLUMNS[0], "---"):
             found[machine, cells[0]] = cells
     return found
 
