@@ -179,11 +179,11 @@ static int request_fill(struct tce_batch *batch, const struct iommu_tce_request 
 	if (!*region || ua > (*region)->last)
 		*region = mm_iommu_owner(req->mm, ua);
 	change->hpas = mm_iommu_hpas(*region, ua, &bytes);
-	change->hpa_shift = PAGE_SHIFT;
-	change->hpa_offset = ua & ~PAGE_MASK;
+	change->hpa_shift = (*region)->blocks.shift;
+	change->hpa_offset = ua & ((1UL << change->hpa_shift) - 1);
 	change->owner = ua;
 	change->perm = req->perm;
-	change->left = min(req->npages - done, ((bytes - 1) >> page_shift) + 1);
+	change->left = min(req->npages - done, bytes >> page_shift);
 
 	ret = batch->tbl->it_ops->exchange(batch->tbl, change);
 	batch_collect(batch);

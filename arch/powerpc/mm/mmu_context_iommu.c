@@ -19,9 +19,9 @@
  *
  * All regions of an mm hang off mm->context.iommu_regions: a latched tree ordered
  * by user address, in which walkers find a node whatever a writer is doing, in
- * O(log n) steps and without a lock.  Regions never overlap.  The structures
- * that a walker touches (region, tree node, chunks of addresses) are slab
- * memory, so they are in the linear mapping.
+ * O(log n) steps and without a lock.  Regions never overlap.  Where the memory is,
+ * is kept by blocks (asm/mm_iommu_blocks.h).  The structures that a walker touches (region,
+ * tree node, blocks) are slab memory, so they are in the linear mapping.
  *
  * Locks: the regions lock (a mutex per mm) serialises registering and
  * unregistering; it is held while pages are pinned and takes mmap_lock inside.
@@ -32,6 +32,7 @@
  * Cannot fail: unpinning, dropping counts, abandoning, the clean-up with the mm.
  */
 
+#include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
@@ -41,6 +42,9 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <asm/mmu_context_iommu.h>
+
+/* Pages that are pinned, or let go, without looking up. */
+#define PIN_BATCH	512UL
 
 /**
  * struct mm_iommu_regions - all regions of an mm
@@ -70,7 +74,7 @@ static bool region_less(struct latch_tree_node *a, struct latch_tree_node *b)
 	return to_region(a)->ua < to_region(b)->ua;
 }
 
-static int region_cmp(void *key, struct latch_tree_node *node)
+static notrace int region_cmp(void *key, struct latch_tree_node *node)
 {
 	const struct mm_iommu_region *region = to_region(node);
 	const struct ua_range *range = key;
@@ -85,9 +89,9 @@ static const struct latch_tree_ops region_tree_ops = {
 	.comp = region_cmp,
 };
 
-/* Context: RCU read section or regions lock. */
-static struct mm_iommu_region *region_find(struct mm_iommu_regions *regions,
-					   unsigned long first, unsigned long last)
+/* Context: RCU read section, regions lock, or real mode as at mm_iommu_hold_rm(). */
+static notrace struct mm_iommu_region *region_find(struct mm_iommu_regions *regions,
+						   unsigned long first, unsigned long last)
 {
 	struct ua_range range = { .first = first, .last = last };
 	struct latch_tree_node *node;
@@ -123,119 +127,118 @@ static unsigned long region_pages(const struct mm_iommu_region *region)
 	return mm_iommu_region_size(region) >> PAGE_SHIFT;
 }
 
-static u64 region_hpa(const struct mm_iommu_region *region, unsigned long page)
+/*
+ * How many of @pages are consecutive, from @first on, at most @max.  Within a memory
+ * section consecutive pages have consecutive structures, and only there: the caller
+ * does not ask across the end of one.
+ */
+static unsigned long pages_run(struct page **pages, unsigned long max)
 {
-	return region->chunks[page / MM_IOMMU_CHUNK_ENTRIES][page % MM_IOMMU_CHUNK_ENTRIES];
-}
-
-/* How many of the pages from @page up to @end are physically contiguous. */
-static unsigned long region_run(const struct mm_iommu_region *region,
-				unsigned long page, unsigned long end)
-{
-	u64 hpa = region_hpa(region, page);
+	struct page *first = pages[0];
 	unsigned long n = 1;
 
-	while (page + n < end && region_hpa(region, page + n) == hpa + (n << PAGE_SHIFT))
+	while (n < max && pages[n] == first + n)
 		n++;
 	return n;
 }
 
-/*
- * The largest block size at which each aligned block is contiguous: no block
- * may straddle the start of a physically contiguous run, and the run must be
- * aligned in physical memory as it is in the address space.
- */
-static unsigned int region_block_shift(const struct mm_iommu_region *region)
+/* Store where @n pages from user address @ua on are. */
+static int region_store(struct mm_iommu_region *region, unsigned long ua, struct page **pages,
+			unsigned long n)
 {
-	unsigned long pages = region_pages(region), page;
-	unsigned long bits = PHYS_PFN(region->ua) | pages;
-	u64 hpa, next = U64_MAX;
+	unsigned long done, run, pfn;
+	int ret;
 
-	for (page = 0; page < pages; page++) {
-		hpa = region_hpa(region, page);
-		if (hpa != next)
-			bits |= page | (PHYS_PFN(hpa) - page);
-		next = hpa + PAGE_SIZE;
-		if (!(page % MM_IOMMU_CHUNK_ENTRIES))
+	for (done = 0; done < n; done += run) {
+		pfn = page_to_pfn(pages[done]);
+		run = pages_run(pages + done, min(n - done, PAGES_PER_SECTION -
+						  pfn % PAGES_PER_SECTION));
+		ret = mm_iommu_blocks_add(&region->blocks, ua + (done << PAGE_SHIFT),
+					  PFN_PHYS(pfn), run << PAGE_SHIFT);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static void run_unpin(u64 hpa, unsigned long bytes, bool written)
+{
+	struct page *page = pfn_to_page(PHYS_PFN(hpa));
+
+	if (bytes > PAGE_SIZE || written)
+		unpin_user_page_range_dirty_lock(page, bytes >> PAGE_SHIFT, written);
+	else
+		unpin_user_page(page);
+}
+
+/* Let go of the pages below user address @end, whose places are stored. */
+static void region_unpin(struct mm_iommu_region *region, unsigned long end)
+{
+	unsigned long ua, bytes, batch = 0;
+
+	for (ua = region->ua; ua != end; ua += bytes) {
+		bytes = mm_iommu_blocks_run(&region->blocks, ua,
+					    ua + min(end - ua, PIN_BATCH << PAGE_SHIFT));
+		run_unpin(mm_iommu_blocks_hpa(&region->blocks, ua), bytes, region->written);
+		batch += bytes;
+		if (batch >= PIN_BATCH << PAGE_SHIFT) {
+			batch = 0;
 			cond_resched();
+		}
 	}
-	return PAGE_SHIFT + __ffs(bits);
 }
 
-/* Let the first @pinned pages of a region go, and the store of their addresses. */
-static void region_unpin(struct mm_iommu_region *region, unsigned long pinned)
+/*
+ * Pin and store up to @want pages from user address @ua on; at most a batch.
+ * Return: how many, or a negative errno when none was.
+ */
+static long region_pin_some(struct mm_iommu_region *region, unsigned long ua,
+			    unsigned long want, struct page **pages)
 {
-	unsigned long page, run, i;
-
-	for (page = 0; page < pinned; page += run) {
-		run = region_run(region, page, min(pinned, page + MM_IOMMU_CHUNK_ENTRIES));
-		unpin_user_page_range_dirty_lock(pfn_to_page(PHYS_PFN(region_hpa(region, page))),
-						 run, region->written);
-		cond_resched();
-	}
-
-	for (i = 0; i < DIV_ROUND_UP(region_pages(region), MM_IOMMU_CHUNK_ENTRIES); i++)
-		kfree(region->chunks[i]);
-	kfree(region->chunks);
-}
-
-/* Pin up to @want pages from page number @page on; at most what @pages holds. */
-static int region_pin_some(struct mm_iommu_region *region, unsigned long page,
-			   unsigned long want, struct page **pages)
-{
-	u64 **chunk = &region->chunks[page / MM_IOMMU_CHUNK_ENTRIES];
-	unsigned long slot = page % MM_IOMMU_CHUNK_ENTRIES;
-	int got, i;
+	long got;
+	int ret;
 
 	if (fatal_signal_pending(current))
 		return -EINTR;
-
-	want = min(want, MM_IOMMU_CHUNK_ENTRIES - slot);
-	if (!*chunk)
-		*chunk = kmalloc_array(want, sizeof(**chunk), GFP_KERNEL_ACCOUNT);
-	if (!*chunk)
-		return -ENOMEM;
-
-	got = pin_user_pages_fast(region->ua + (page << PAGE_SHIFT), want,
-				  FOLL_WRITE | FOLL_LONGTERM, pages);
+	got = pin_user_pages_fast(ua, min(want, PIN_BATCH), FOLL_WRITE | FOLL_LONGTERM, pages);
 	if (got == -ENOMEM || got == -EINTR)
 		return got;
 	if (got <= 0)
 		return -EFAULT;
-
-	for (i = 0; i < got; i++)
-		(*chunk)[slot + i] = PFN_PHYS(page_to_pfn(pages[i]));
-	return got;
+	ret = region_store(region, ua, pages, got);
+	if (!ret)
+		return got;
+	unpin_user_pages(pages, got);
+	return ret;
 }
 
 /* All pages, or none and a negative errno. */
 static int region_pin(struct mm_iommu_region *region)
 {
-	unsigned long total = region_pages(region), pinned = 0;
+	unsigned long ua = region->ua, left;
 	struct page **pages;
-	int ret = -ENOMEM;
+	long ret;
 
-	region->chunks = kcalloc(DIV_ROUND_UP(total, MM_IOMMU_CHUNK_ENTRIES),
-				 sizeof(*region->chunks), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!region->chunks)
-		return -ENOMEM;
-
-	pages = kmalloc_array(MM_IOMMU_CHUNK_ENTRIES, sizeof(*pages), GFP_KERNEL_ACCOUNT);
+	ret = mm_iommu_blocks_init(&region->blocks, region->ua, region->last);
+	if (ret)
+		return ret;
+	pages = kmalloc_array(min(PIN_BATCH, region_pages(region)), sizeof(*pages),
+			      GFP_KERNEL_ACCOUNT);
 	if (!pages)
-		goto unpin;
+		ret = -ENOMEM;
 
-	while (pinned < total) {
-		ret = region_pin_some(region, pinned, total - pinned, pages);
+	for (left = region_pages(region); left && ret >= 0; left -= ret) {
+		ret = region_pin_some(region, ua, left, pages);
 		if (ret < 0)
 			break;
-		pinned += ret;
+		ua += ret << PAGE_SHIFT;
 		cond_resched();
 	}
 	kfree(pages);
-	if (pinned == total)
+	if (ret > 0)
 		return 0;
-unpin:
-	region_unpin(region, pinned);
+	region_unpin(region, ua);
+	mm_iommu_blocks_free(&region->blocks);
 	return ret;
 }
 
@@ -245,7 +248,8 @@ static void region_destroy(struct mm_iommu_region *region)
 	struct mm_struct *mm = region->mm;
 	unsigned long pages = region_pages(region);
 
-	region_unpin(region, pages);
+	region_unpin(region, region->last + 1);
+	mm_iommu_blocks_free(&region->blocks);
 	account_locked_vm(mm, pages, false);
 	kfree_rcu(region, rcu);
 }
@@ -285,7 +289,6 @@ static struct mm_iommu_region *region_create(struct mm_struct *mm, unsigned long
 	ret = region_pin(region);
 	if (ret)
 		goto uncharge;
-	region->block_shift = region_block_shift(region);
 	return region;
 
 uncharge:
@@ -307,7 +310,8 @@ static void regions_cleanup_work(struct work_struct *work)
 	while ((rb = rb_first(&regions->tree.tree[0]))) {
 		node = container_of(rb, struct latch_tree_node, node[0]);
 		region_unlink(regions, to_region(node));
-		region_unpin(to_region(node), region_pages(to_region(node)));
+		region_unpin(to_region(node), to_region(node)->last + 1);
+		mm_iommu_blocks_free(&to_region(node)->blocks);
 		kfree_rcu(to_region(node), rcu);
 	}
 	mutex_unlock(&regions->lock);
@@ -508,6 +512,23 @@ void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region)
 }
 EXPORT_SYMBOL_GPL(mm_iommu_abandon);
 
+/*
+ * The region that a TCE for @ua may point into, or NULL.
+ * Context: RCU read section, or real mode as described at mm_iommu_hold_rm().
+ */
+static notrace struct mm_iommu_region *region_for_tce(struct mm_struct *mm, unsigned long ua,
+						      unsigned int page_shift)
+{
+	struct mm_iommu_regions *regions = regions_of(mm);
+	struct mm_iommu_region *region;
+
+	region = regions ? region_find(regions, ua, ua) : NULL;
+	if (!region || !READ_ONCE(region->used) || page_shift > region->blocks.shift)
+		return NULL;
+	/* The last block may end before the IOMMU page does. */
+	return (region->last - ua + 1) >> page_shift ? region : NULL;
+}
+
 /**
  * mm_iommu_hold() - count TCEs that are about to point into a region
  * @mm: whose memory it is
@@ -521,22 +542,18 @@ EXPORT_SYMBOL_GPL(mm_iommu_abandon);
  * Context: Any, virtual mode.
  * Return: the region that holds @ua, its mapped count raised by @n; NULL when @ua is
  * not in registered memory, the region is going away, or IOMMU pages are larger
- * than the physically contiguous pieces of the region.
+ * than the physically contiguous pieces of the region or reach out of it.
  */
 struct mm_iommu_region *mm_iommu_hold(struct mm_struct *mm, unsigned long ua,
 				      unsigned int page_shift, unsigned long *n)
 {
-	struct mm_iommu_regions *regions = regions_of(mm);
 	struct mm_iommu_region *region;
 
-	if (!regions)
-		return NULL;
-
 	guard(rcu)();
-	region = region_find(regions, ua, ua);
-	if (!region || !READ_ONCE(region->used) || page_shift > region->block_shift)
+	region = region_for_tce(mm, ua, page_shift);
+	if (!region)
 		return NULL;
-	*n = min(*n, ((region->last - ua) >> page_shift) + 1);
+	*n = min(*n, (region->last - ua + 1) >> page_shift);
 	return atomic_long_add_unless(&region->mapped, *n, 0) ? region : NULL;
 }
 EXPORT_SYMBOL_GPL(mm_iommu_hold);
@@ -574,6 +591,71 @@ void mm_iommu_drop(struct mm_iommu_region *region, unsigned long n)
 }
 EXPORT_SYMBOL_GPL(mm_iommu_drop);
 
+/*
+ * Real mode: for hypercall handlers that run with the MMU off.
+ *
+ * The functions below are built in, touch nothing but slab memory and per-mm fields
+ * by linear addresses, take no lock, do not trace, warn, sleep, allocate or queue
+ * work, and loop as often as the tree is high.  A handler whose question they cannot
+ * answer returns H_TOO_HARD, and the virtual-mode handler finishes the job.
+ *
+ * There is no RCU read section, because its debugging cannot run here.  In its place
+ * the caller keeps interrupts off from before the call until it no longer uses what
+ * it got, on a processor for which RCU waits: not in the middle of an extended
+ * quiescent state (a nohz_full processor in its guest), which the caller must rule
+ * out.  A grace period then does not end before the caller is done.
+ */
+
+/**
+ * mm_iommu_hold_rm() - mm_iommu_hold() for one TCE, in real mode
+ * @mm: whose memory it is
+ * @ua: user address the TCE will point to, a multiple of the IOMMU page
+ * @page_shift: log2 of the IOMMU page size
+ *
+ * Context: Real mode, see above.
+ * Return: the region, its mapped count raised; NULL as for mm_iommu_hold().
+ */
+notrace struct mm_iommu_region *mm_iommu_hold_rm(struct mm_struct *mm, unsigned long ua,
+						 unsigned int page_shift)
+{
+	struct mm_iommu_region *region = region_for_tce(mm, ua, page_shift);
+
+	return region && atomic_long_add_unless(&region->mapped, 1, 0) ? region : NULL;
+}
+NOKPROBE_SYMBOL(mm_iommu_hold_rm);
+
+/**
+ * mm_iommu_owner_rm() - mm_iommu_owner() in real mode
+ * @mm: whose memory it is
+ * @ua: user address that a TCE counted by the caller was made for
+ *
+ * Context: Real mode, see above.
+ * Return: the region; it stays until the caller drops the count of that TCE.
+ */
+notrace struct mm_iommu_region *mm_iommu_owner_rm(struct mm_struct *mm, unsigned long ua)
+{
+	struct mm_iommu_regions *regions = regions_of(mm);
+
+	return regions ? region_find(regions, ua, ua) : NULL;
+}
+NOKPROBE_SYMBOL(mm_iommu_owner_rm);
+
+/**
+ * mm_iommu_drop_rm() - mm_iommu_drop() for one TCE, in real mode
+ * @region: the region
+ *
+ * The count that keeps an orphan cannot be dropped here, for that queues work.
+ *
+ * Context: Real mode, see above.
+ * Return: whether the count was dropped; if not, nothing has changed and virtual mode
+ * must do it.
+ */
+notrace bool mm_iommu_drop_rm(struct mm_iommu_region *region)
+{
+	return atomic_long_add_unless(&region->mapped, -1, 1);
+}
+NOKPROBE_SYMBOL(mm_iommu_drop_rm);
+
 /**
  * mm_iommu_mappable() - whether a TCE could point to some memory now
  * @mm: whose memory it is
@@ -585,12 +667,8 @@ EXPORT_SYMBOL_GPL(mm_iommu_drop);
  */
 bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua, unsigned int page_shift)
 {
-	struct mm_iommu_regions *regions = regions_of(mm);
-	struct mm_iommu_region *region;
-
 	guard(rcu)();
-	region = regions ? region_find(regions, ua, ua) : NULL;
-	return region && READ_ONCE(region->used) && page_shift <= region->block_shift;
+	return region_for_tce(mm, ua, page_shift);
 }
 EXPORT_SYMBOL_GPL(mm_iommu_mappable);
 

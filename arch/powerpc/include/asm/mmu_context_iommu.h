@@ -14,9 +14,7 @@
 #include <linux/rbtree_latch.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
-
-/* Host physical addresses are kept in chunks of this many (4 KiB of memory). */
-#define MM_IOMMU_CHUNK_ENTRIES	512UL
+#include <asm/mm_iommu_blocks.h>
 
 /**
  * struct mm_iommu_region - pre-registered memory [@ua, @last] of one mm
@@ -25,10 +23,8 @@
  *	orphan (@used is 0 and TCEs still point into it)
  * @ua: first user address, page aligned, constant
  * @last: last user address (inclusive), constant
- * @block_shift: every naturally aligned piece of this size within the region is
- *	physically contiguous, so no IOMMU page may be larger; constant
- * @chunks: host physical address of each base page, in chunks of linear-mapped
- *	memory; constant while @mapped is not 0
+ * @blocks: where the memory is; no IOMMU page may be larger than a block; constant
+ *	while @mapped is not 0
  * @used: registrations, one per container; regions lock
  * @mapped: 1 while @used is not 0, plus the TCEs that point into the region;
  *	at 0 the region takes no new TCE and its pages are let go
@@ -42,8 +38,7 @@ struct mm_iommu_region {
 	struct mm_struct *mm;
 	unsigned long ua;
 	unsigned long last;
-	unsigned int block_shift;
-	u64 **chunks;
+	struct mm_iommu_blocks blocks;
 	unsigned long used;
 	atomic_long_t mapped;
 	bool written;
@@ -63,18 +58,19 @@ static inline unsigned long mm_iommu_region_size(const struct mm_iommu_region *r
  * @ua: user address inside @region
  * @bytes: set to how much memory, from @ua on, the returned array describes
  *
- * Return: one host physical address per base page; the first is that of the
- * page that holds @ua.
+ * Return: one host physical address per block of 1 << region->blocks.shift bytes;
+ * the first is that of the block that holds @ua.
  */
 static inline const u64 *mm_iommu_hpas(const struct mm_iommu_region *region,
 				       unsigned long ua, unsigned long *bytes)
 {
-	unsigned long page = (ua - region->ua) >> PAGE_SHIFT;
-	unsigned long slot = page % MM_IOMMU_CHUNK_ENTRIES;
-	unsigned long chunk_bytes = (MM_IOMMU_CHUNK_ENTRIES - slot) << PAGE_SHIFT;
+	const struct mm_iommu_blocks *blocks = &region->blocks;
+	unsigned long i = mm_iommu_blocks_index(blocks, ua);
+	unsigned long slot = i % MM_IOMMU_CHUNK_ENTRIES;
+	unsigned long chunk_bytes = (MM_IOMMU_CHUNK_ENTRIES - slot) << blocks->shift;
 
-	*bytes = min(chunk_bytes - (ua & ~PAGE_MASK), region->last - ua + 1);
-	return &region->chunks[page / MM_IOMMU_CHUNK_ENTRIES][slot];
+	*bytes = min(chunk_bytes - (ua & ((1UL << blocks->shift) - 1)), region->last - ua + 1);
+	return &blocks->chunks[i / MM_IOMMU_CHUNK_ENTRIES][slot];
 }
 
 /* Remember that the device may write to the region from now on. */
@@ -94,6 +90,12 @@ struct mm_iommu_region *mm_iommu_hold(struct mm_struct *mm, unsigned long ua,
 struct mm_iommu_region *mm_iommu_owner(struct mm_struct *mm, unsigned long ua);
 void mm_iommu_drop(struct mm_iommu_region *region, unsigned long n);
 bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua, unsigned int page_shift);
+
+/* Real mode; the rules stand above their definitions. */
+struct mm_iommu_region *mm_iommu_hold_rm(struct mm_struct *mm, unsigned long ua,
+					 unsigned int page_shift);
+struct mm_iommu_region *mm_iommu_owner_rm(struct mm_struct *mm, unsigned long ua);
+bool mm_iommu_drop_rm(struct mm_iommu_region *region);
 
 void mm_iommu_cleanup(struct mm_struct *mm);
 

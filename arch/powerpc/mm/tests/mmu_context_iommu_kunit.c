@@ -231,42 +231,45 @@ static void hpas_are_those_of_the_pages(struct kunit *test)
 {
 	struct mm_iommu_region *region = do_register(test, 0, AREA_PAGES);
 	struct region_test *rt = test->priv;
-	unsigned long page, bytes;
-	const u64 *hpas;
+	unsigned long mask = (1UL << region->blocks.shift) - 1, page, ua, bytes;
+	u64 hpa;
 
 	for (page = 0; page < AREA_PAGES; page++) {
-		hpas = mm_iommu_hpas(region, page_ua(test, page) + 8, &bytes);
+		ua = page_ua(test, page);
+		hpa = PFN_PHYS(page_to_pfn(rt->pages[page]));
+		KUNIT_EXPECT_EQ(test, *mm_iommu_hpas(region, ua + 8, &bytes) + (ua & mask), hpa);
 		KUNIT_EXPECT_EQ(test, bytes, (AREA_PAGES - page) * PAGE_SIZE - 8);
-		KUNIT_EXPECT_EQ(test, hpas[0], PFN_PHYS(page_to_pfn(rt->pages[page])));
+		KUNIT_EXPECT_EQ(test, mm_iommu_blocks_hpa(&region->blocks, ua + 8), hpa + 8);
 	}
 	do_unregister(test, region);
+}
+
+/* Whether each block of 1 << @shift bytes, cut to the region, is contiguous and in its place. */
+static bool blocks_hold(struct kunit *test, const struct mm_iommu_region *region,
+			unsigned int shift)
+{
+	struct region_test *rt = test->priv;
+	unsigned long page, mask = (1UL << shift) - 1, ua;
+	u64 hpa, last = 0;
+
+	for (page = 0, ua = region->ua; ua < region->last; page++, ua += PAGE_SIZE) {
+		hpa = PFN_PHYS(page_to_pfn(rt->pages[page]));
+		if ((hpa - ua) & mask || (page && ua & mask && hpa != last + PAGE_SIZE))
+			return false;
+		last = hpa;
+	}
+	return true;
 }
 
 /* Every aligned block of the size that the region claims is contiguous, none larger. */
 static void R3_block_size_holds_throughout(struct kunit *test)
 {
 	struct mm_iommu_region *region = do_register(test, 0, AREA_PAGES);
-	unsigned long per_block = 1UL << (region->block_shift - PAGE_SHIFT), page, bytes;
-	const u64 *hpas = mm_iommu_hpas(region, region->ua, &bytes);
-	bool larger_holds;
 
-	for (page = 0; page < AREA_PAGES; page++)
-		KUNIT_EXPECT_EQ(test, hpas[page],
-				hpas[page - page % per_block] + page % per_block * PAGE_SIZE);
-	for (page = 0; page < AREA_PAGES; page += per_block)
-		KUNIT_EXPECT_EQ(test, hpas[page] % (per_block * PAGE_SIZE), 0);
-
-	per_block *= 2;
-	larger_holds = !(region->ua % (per_block * PAGE_SIZE)) && !(AREA_PAGES % per_block);
-	for (page = 0; page < AREA_PAGES; page++)
-		if (hpas[page] != hpas[page - page % per_block] + page % per_block * PAGE_SIZE ||
-		    hpas[page - page % per_block] % (per_block * PAGE_SIZE))
-			larger_holds = false;
-	KUNIT_EXPECT_FALSE(test, larger_holds);
-
-	KUNIT_EXPECT_TRUE(test, mm_iommu_mappable(current->mm, region->ua, region->block_shift));
+	KUNIT_EXPECT_TRUE(test, blocks_hold(test, region, region->blocks.shift));
+	KUNIT_EXPECT_FALSE(test, blocks_hold(test, region, region->blocks.shift + 1));
 	KUNIT_EXPECT_FALSE(test, mm_iommu_mappable(current->mm, region->ua,
-						   region->block_shift + 1));
+						   region->blocks.shift + 1));
 	do_unregister(test, region);
 }
 
@@ -275,10 +278,39 @@ static void T10_larger_iommu_pages_are_refused(struct kunit *test)
 	struct mm_iommu_region *region = do_register(test, 0, 3);
 	unsigned long n = 1;
 
-	/* 3 pages: no block can be larger than a page */
-	KUNIT_EXPECT_EQ(test, region->block_shift, PAGE_SHIFT);
-	KUNIT_EXPECT_NULL(test, mm_iommu_hold(current->mm, region->ua, PAGE_SHIFT + 1, &n));
+	/* A block may be larger than the region; an IOMMU page may not. */
+	KUNIT_EXPECT_NULL(test, mm_iommu_hold(current->mm, region->ua, PAGE_SHIFT + 2, &n));
+	KUNIT_EXPECT_NULL(test, mm_iommu_hold(current->mm, region->ua,
+					      region->blocks.shift + 1, &n));
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&region->mapped), 1);
 	do_unregister(test, region);
+}
+
+/* What a real-mode handler uses, called in virtual mode. */
+static void I9_real_mode_entry_points_agree_with_those_of_virtual_mode(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+	struct mm_iommu_region *region = do_register(test, 0, 2);
+	unsigned long ua = region->ua;
+
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_hold_rm(rt->mm, ua, PAGE_SHIFT), region);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&region->mapped), 2);
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_owner_rm(rt->mm, ua + PAGE_SIZE), region);
+	KUNIT_EXPECT_NULL(test, mm_iommu_owner_rm(rt->mm, ua + 2 * PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, mm_iommu_hold_rm(rt->mm, ua + 2 * PAGE_SIZE, PAGE_SHIFT));
+	KUNIT_EXPECT_NULL(test, mm_iommu_hold_rm(rt->mm, ua, PAGE_SHIFT + 2));
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(rt->mm, region), -EBUSY);
+	KUNIT_EXPECT_TRUE(test, mm_iommu_drop_rm(region));
+
+	/* The count of the registration, or of an orphan's last TCE, is not for real mode. */
+	KUNIT_EXPECT_FALSE(test, mm_iommu_drop_rm(region));
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_hold_rm(rt->mm, ua, PAGE_SHIFT), region);
+	mm_iommu_abandon(rt->mm, region);
+	KUNIT_EXPECT_NULL(test, mm_iommu_hold_rm(rt->mm, ua, PAGE_SHIFT));
+	KUNIT_EXPECT_FALSE(test, mm_iommu_drop_rm(region));
+	mm_iommu_drop(region, 1);
+	wait_for_locked_vm(rt, rt->locked_vm);
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
 }
 
 /* A container that goes away while another container's TCEs point into its memory. */
@@ -541,6 +573,7 @@ static struct kunit_case region_test_cases[] = {
 	KUNIT_CASE(hpas_are_those_of_the_pages),
 	KUNIT_CASE(R3_block_size_holds_throughout),
 	KUNIT_CASE(T10_larger_iommu_pages_are_refused),
+	KUNIT_CASE(I9_real_mode_entry_points_agree_with_those_of_virtual_mode),
 	KUNIT_CASE(C12_abandoned_region_lives_until_its_last_TCE),
 	KUNIT_CASE(abandoned_region_can_be_registered_again),
 	KUNIT_CASE(abandoning_an_idle_region_lets_it_go_at_once),
