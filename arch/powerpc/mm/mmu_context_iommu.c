@@ -20,14 +20,18 @@
  * All regions of an mm hang off mm->context.iommu_regions: a latched tree ordered
  * by user address, in which walkers find a node whatever a writer is doing, in
  * O(log n) steps and without a lock.  Regions never overlap.  Where the memory is,
- * is kept by blocks (asm/mm_iommu_blocks.h).  The structures that a walker touches (region,
- * tree node, blocks) are slab memory, so they are in the linear mapping.
+ * is kept by blocks (asm/mm_iommu_blocks.h).  The structures that a walker touches
+ * (region, tree node, blocks) are slab memory, so they are in the linear mapping.
  *
- * Locks: the regions lock (a mutex per mm) serialises registering and
- * unregistering; it is held while pages are pinned and takes mmap_lock inside.
- * Walkers need only an RCU read section, and to use a region past it they must
- * have raised mapped from a value other than 0 inside it.  Pages are let go in
- * process context, outside the lock, and uncharged after that.
+ * Locks: the regions lock (a mutex per mm) guards the tree and the registrations,
+ * for moments only.  Walkers need only an RCU read section, and to use a region
+ * past it they must have raised mapped from a value other than 0 inside it.
+ *
+ * Pinning may take minutes, so it happens outside the lock: a pending region keeps
+ * the range in the tree meanwhile, where other registrations meet it and nobody
+ * can map to it.  Whoever wants the same range waits for the outcome, and tries
+ * alone if there is no region then.  Pages are let go outside the lock too, in
+ * process context, and uncharged after that.
  *
  * Cannot fail: unpinning, dropping counts, abandoning, the clean-up with the mm.
  */
@@ -41,6 +45,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/wait.h>
 #include <asm/mmu_context_iommu.h>
 
 /* Pages that are pinned, or let go, without looking up. */
@@ -50,11 +55,15 @@
  * struct mm_iommu_regions - all regions of an mm
  * @lock: taken to change @tree or the @used count of a region
  * @tree: the regions by user address
+ * @settled: how many pending regions have been published or given up; @lock
+ * @wait: for a change of @settled
  * @cleanup: lets go what was forgotten when the mm dies
  */
 struct mm_iommu_regions {
-	struct mutex lock;	/* for tree, used */
+	struct mutex lock;	/* for tree, used, pending, settled */
 	struct latch_tree_root tree;
+	unsigned long settled;
+	wait_queue_head_t wait;
 	struct work_struct cleanup;
 };
 
@@ -98,6 +107,13 @@ static notrace struct mm_iommu_region *region_find(struct mm_iommu_regions *regi
 
 	node = latch_tree_find(&range, &regions->tree, &region_tree_ops);
 	return node ? to_region(node) : NULL;
+}
+
+/* Whether TCEs may be added: neither pending nor an orphan. */
+static notrace bool region_usable(const struct mm_iommu_region *region)
+{
+	/* Pairs with region_settle(): the rest of the region can be seen, too. */
+	return smp_load_acquire(&region->used);
 }
 
 /* Pairs with the cmpxchg() in regions_get(). */
@@ -267,38 +283,64 @@ static void region_release_work(struct work_struct *work)
 	mmdrop(mm);
 }
 
-static struct mm_iommu_region *region_create(struct mm_struct *mm, unsigned long ua,
-					     unsigned long last)
+/* A pending region in the tree, for the caller to fill. */
+static struct mm_iommu_region *region_reserve(struct mm_iommu_regions *regions,
+					      struct mm_struct *mm, unsigned long ua,
+					      unsigned long last)
 {
 	struct mm_iommu_region *region;
-	int ret;
 
+	lockdep_assert_held(&regions->lock);
 	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
 	if (!region)
 		return ERR_PTR(-ENOMEM);
 	region->mm = mm;
 	region->ua = ua;
 	region->last = last;
-	region->used = 1;
+	region->pending = true;
 	atomic_long_set(&region->mapped, 1);
 	INIT_WORK(&region->release, region_release_work);
-
-	ret = account_locked_vm(mm, region_pages(region), true);
-	if (ret)
-		goto free;
-	ret = region_pin(region);
-	if (ret)
-		goto uncharge;
+	region_link(regions, region);
 	return region;
-
-uncharge:
-	account_locked_vm(mm, region_pages(region), false);
-free:
-	kfree(region);
-	return ERR_PTR(ret);
 }
 
-/* Everything left in the tree belongs to an mm that no longer runs or maps. */
+/* Charge and pin a pending region: all of it, or none and a negative errno. */
+static int region_fill(struct mm_iommu_region *region)
+{
+	unsigned long pages = region_pages(region);
+	int ret;
+
+	ret = account_locked_vm(region->mm, pages, true);
+	if (ret)
+		return ret;
+	ret = region_pin(region);
+	if (ret)
+		account_locked_vm(region->mm, pages, false);
+	return ret;
+}
+
+/*
+ * A region is no longer pending: @ret is 0, and it becomes regular, or an errno, and
+ * it goes away.  Whoever waited looks again.
+ */
+static void region_settle(struct mm_iommu_regions *regions, struct mm_iommu_region *region,
+			  int ret)
+{
+	scoped_guard(mutex, &regions->lock) {
+		region->pending = false;
+		if (ret)
+			region_unlink(regions, region);
+		else
+			/* Pairs with region_usable(): the rest of it comes first. */
+			smp_store_release(&region->used, 1);
+		WRITE_ONCE(regions->settled, regions->settled + 1);
+	}
+	wake_up_all(&regions->wait);
+	if (ret)
+		kfree_rcu(region, rcu);
+}
+
+/* Everything left in the tree belongs to an mm that no longer runs, maps or registers. */
 static void regions_cleanup_work(struct work_struct *work)
 {
 	struct mm_iommu_regions *regions =
@@ -330,6 +372,7 @@ static struct mm_iommu_regions *regions_get(struct mm_struct *mm)
 	if (!regions)
 		return NULL;
 	mutex_init(&regions->lock);
+	init_waitqueue_head(&regions->wait);
 	seqcount_latch_init(&regions->tree.seq);
 	INIT_WORK(&regions->cleanup, regions_cleanup_work);
 
@@ -371,6 +414,39 @@ static bool region_use(struct mm_iommu_regions *regions, struct mm_iommu_region 
 	return true;
 }
 
+/*
+ * Find or reserve the range of a registration.
+ *
+ * Return: 0, and *@pregion is registered once more; 1, and *@pregion is pending, for
+ * the caller to fill and to settle; -EAGAIN when somebody else is filling the same
+ * range, *@seen tells for which change of settled to wait; another negative errno.
+ */
+static int region_claim(struct mm_iommu_regions *regions, struct mm_struct *mm,
+			struct mm_iommu_region **pregion, const struct ua_range *range,
+			unsigned long *seen)
+{
+	struct mm_iommu_region *region;
+
+	guard(mutex)(&regions->lock);
+	*seen = regions->settled;
+	while ((region = region_find_counted(regions, range->first, range->last))) {
+		if (region->ua != range->first || region->last != range->last)
+			return -EINVAL;
+		if (region->pending)
+			return -EAGAIN;
+		if (region_use(regions, region)) {
+			*pregion = region;
+			return 0;
+		}
+	}
+
+	region = region_reserve(regions, mm, range->first, range->last);
+	if (IS_ERR(region))
+		return PTR_ERR(region);
+	*pregion = region;
+	return 1;
+}
+
 /**
  * mm_iommu_register() - pin memory for DMA, or register it once more
  * @mm: must be the mm of the caller
@@ -380,26 +456,28 @@ static bool region_use(struct mm_iommu_regions *regions, struct mm_iommu_region 
  *
  * Pages are pinned for long-term DMA and charged to the locked_vm of @mm.  A
  * region of exactly the same bounds that exists already is used once more, at
- * no further charge.  The caller must keep @mm (mmgrab()) until it has called
- * mm_iommu_unregister() or mm_iommu_abandon().
+ * no further charge; one that another thread is pinning is waited for.  The caller
+ * must keep @mm (mmgrab()) until it has called mm_iommu_unregister() or
+ * mm_iommu_abandon().
  *
  * Context: Process; may sleep for as long as pinning takes, takes the regions
  * lock and mmap_lock.  A fatal signal ends it.
- * Return: 0; -EINVAL for bad bounds or when another region overlaps; -EFAULT when
- * some page cannot be pinned; -ENOMEM for memory or RLIMIT_MEMLOCK; -EINTR;
- * -EPERM for another process.  On failure nothing has changed.
+ * Return: 0; -EINVAL for bad bounds or when another region overlaps, also one that
+ * is being pinned; -EFAULT when some page cannot be pinned; -ENOMEM for memory or
+ * RLIMIT_MEMLOCK; -EINTR; -EPERM for another process.  On failure nothing has changed.
  */
 int mm_iommu_register(struct mm_struct *mm, unsigned long ua, unsigned long size,
 		      struct mm_iommu_region **pregion)
 {
+	struct ua_range range = { .first = ua };
+	struct mm_iommu_region *region = NULL;
 	struct mm_iommu_regions *regions;
-	struct mm_iommu_region *region;
-	unsigned long last;
-	int ret = 0;
+	unsigned long seen;
+	int ret;
 
 	if (mm != current->mm)
 		return -EPERM;
-	if (!size || !PAGE_ALIGNED(ua | size) || check_add_overflow(ua, size - 1, &last))
+	if (!size || !PAGE_ALIGNED(ua | size) || check_add_overflow(ua, size - 1, &range.last))
 		return -EINVAL;
 	if (!access_ok((void __user *)ua, size))
 		return -EFAULT;
@@ -407,28 +485,16 @@ int mm_iommu_register(struct mm_struct *mm, unsigned long ua, unsigned long size
 	regions = regions_get(mm);
 	if (!regions)
 		return -ENOMEM;
-	if (mutex_lock_killable(&regions->lock))
-		return -EINTR;
 
-	while ((region = region_find_counted(regions, ua, last))) {
-		if (region->ua != ua || region->last != last) {
-			ret = -EINVAL;
-			goto unlock;
-		}
-		if (region_use(regions, region))
-			goto out;
+	while ((ret = region_claim(regions, mm, &region, &range, &seen)) == -EAGAIN)
+		if (wait_event_killable(regions->wait, READ_ONCE(regions->settled) != seen))
+			return -EINTR;
+	if (ret > 0) {
+		ret = region_fill(region);
+		region_settle(regions, region, ret);
 	}
-
-	region = region_create(mm, ua, last);
-	if (IS_ERR(region)) {
-		ret = PTR_ERR(region);
-		goto unlock;
-	}
-	region_link(regions, region);
-out:
-	*pregion = region;
-unlock:
-	mutex_unlock(&regions->lock);
+	if (!ret)
+		*pregion = region;
 	return ret;
 }
 EXPORT_SYMBOL_GPL(mm_iommu_register);
@@ -452,6 +518,43 @@ static int region_unuse(struct mm_iommu_regions *regions, struct mm_iommu_region
 }
 
 /**
+ * mm_iommu_unregister_start() - take back one registration, but let nothing go yet
+ * @mm: whose memory it is
+ * @region: as mm_iommu_register() returned it
+ *
+ * For a caller that decides under a lock of its own.
+ *
+ * Context: Process; may sleep, takes the regions lock for a moment.
+ * Return: 0, after which the caller must not touch @region; 1 when that was the last
+ * registration, and the caller is to pass @region to mm_iommu_unregister_finish();
+ * -EBUSY when it is the last and TCEs point into the region: nothing has changed, and
+ * the caller may try again.
+ */
+int mm_iommu_unregister_start(struct mm_struct *mm, struct mm_iommu_region *region)
+{
+	struct mm_iommu_regions *regions = regions_of(mm);
+
+	guard(mutex)(&regions->lock);
+	return region_unuse(regions, region);
+}
+EXPORT_SYMBOL_GPL(mm_iommu_unregister_start);
+
+/**
+ * mm_iommu_unregister_finish() - let go of memory after its last registration
+ * @region: for which mm_iommu_unregister_start() returned 1
+ *
+ * Unpins the memory, then takes back the charge.  The range has been free for others
+ * before.
+ *
+ * Context: Process; may sleep for as long as unpinning takes.  Cannot fail.
+ */
+void mm_iommu_unregister_finish(struct mm_iommu_region *region)
+{
+	region_destroy(region);
+}
+EXPORT_SYMBOL_GPL(mm_iommu_unregister_finish);
+
+/**
  * mm_iommu_unregister() - take back one registration
  * @mm: whose memory it is
  * @region: as mm_iommu_register() returned it
@@ -460,22 +563,16 @@ static int region_unuse(struct mm_iommu_regions *regions, struct mm_iommu_region
  *
  * Context: Process; may sleep, takes the regions lock.
  * Return: 0, after which the caller must not touch @region; -EBUSY when this is
- * the last registration and TCEs point into the region; -EINTR after a fatal
- * signal.  On failure nothing has changed, and the caller may try again.
+ * the last registration and TCEs point into the region.  On failure nothing has
+ * changed, and the caller may try again.
  */
 int mm_iommu_unregister(struct mm_struct *mm, struct mm_iommu_region *region)
 {
-	struct mm_iommu_regions *regions = regions_of(mm);
-	int ret;
+	int ret = mm_iommu_unregister_start(mm, region);
 
-	/* Somebody may be pinning a lot of memory under the lock. */
-	if (mutex_lock_killable(&regions->lock))
-		return -EINTR;
-	ret = region_unuse(regions, region);
-	mutex_unlock(&regions->lock);
 	if (ret <= 0)
 		return ret;
-	region_destroy(region);
+	mm_iommu_unregister_finish(region);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(mm_iommu_unregister);
@@ -523,7 +620,7 @@ static notrace struct mm_iommu_region *region_for_tce(struct mm_struct *mm, unsi
 	struct mm_iommu_region *region;
 
 	region = regions ? region_find(regions, ua, ua) : NULL;
-	if (!region || !READ_ONCE(region->used) || page_shift > region->blocks.shift)
+	if (!region || !region_usable(region) || page_shift > region->blocks.shift)
 		return NULL;
 	/* The last block may end before the IOMMU page does. */
 	return (region->last - ua + 1) >> page_shift ? region : NULL;

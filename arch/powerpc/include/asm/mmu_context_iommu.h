@@ -26,6 +26,7 @@
  * @blocks: where the memory is; no IOMMU page may be larger than a block; constant
  *	while @mapped is not 0
  * @used: registrations, one per container; regions lock
+ * @pending: the memory is being pinned; @used is 0 and @mapped 1; regions lock
  * @mapped: 1 while @used is not 0, plus the TCEs that point into the region;
  *	at 0 the region takes no new TCE and its pages are let go
  * @written: a TCE that lets the device write has pointed here; only ever set
@@ -40,6 +41,7 @@ struct mm_iommu_region {
 	unsigned long last;
 	struct mm_iommu_blocks blocks;
 	unsigned long used;
+	bool pending;
 	atomic_long_t mapped;
 	bool written;
 	bool linked;
@@ -83,6 +85,8 @@ static inline void mm_iommu_mark_written(struct mm_iommu_region *region)
 int mm_iommu_register(struct mm_struct *mm, unsigned long ua, unsigned long size,
 		      struct mm_iommu_region **pregion);
 int mm_iommu_unregister(struct mm_struct *mm, struct mm_iommu_region *region);
+int mm_iommu_unregister_start(struct mm_struct *mm, struct mm_iommu_region *region);
+void mm_iommu_unregister_finish(struct mm_iommu_region *region);
 void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region);
 
 struct mm_iommu_region *mm_iommu_hold(struct mm_struct *mm, unsigned long ua,

@@ -6,6 +6,7 @@
  * defect or invariant they stand for.
  */
 #include <kunit/test.h>
+#include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
@@ -561,6 +562,152 @@ static void R2_lookups_race_with_registration(struct kunit *test)
 	do_unregister(test, stable);
 }
 
+/* ---- what others see while memory is being pinned ---- */
+
+#define PENDING_PAGE	30UL
+#define PENDING_PAGES	8UL
+
+/* A thread that registers the pending pages; the mmap_lock holds it up. */
+struct registrar {
+	struct mm_struct *mm;
+	unsigned long ua;
+	struct mm_iommu_region *region;
+	int ret;
+	struct task_struct *task;
+	struct completion done;
+};
+
+static int registrar_thread(void *arg)
+{
+	struct registrar *r = arg;
+
+	kthread_use_mm(r->mm);
+	r->ret = mm_iommu_register(r->mm, r->ua, PENDING_PAGES * PAGE_SIZE, &r->region);
+	kthread_unuse_mm(r->mm);
+	complete(&r->done);
+	return 0;
+}
+
+static void registrar_start(struct kunit *test, struct registrar *r)
+{
+	r->mm = current->mm;
+	r->ua = page_ua(test, PENDING_PAGE);
+	init_completion(&r->done);
+	r->task = kthread_run(registrar_thread, r, "registrar");
+	if (IS_ERR(r->task)) {
+		r->ret = PTR_ERR(r->task);
+		complete(&r->done);
+	}
+}
+
+/* The questions that must not wait for the thread that pins. */
+struct prober {
+	struct mm_struct *mm;
+	unsigned long ua;
+	struct mm_iommu_region *other;	/* registered twice */
+	struct mm_iommu_region *held;
+	bool mappable;
+	int overlap, unregister;
+	struct completion done;
+};
+
+static int prober_thread(void *arg)
+{
+	struct mm_iommu_region *region;
+	struct prober *p = arg;
+	unsigned long n = 1;
+
+	kthread_use_mm(p->mm);
+	p->held = mm_iommu_hold(p->mm, p->ua, PAGE_SHIFT, &n);
+	p->mappable = mm_iommu_mappable(p->mm, p->ua, PAGE_SHIFT);
+	p->overlap = mm_iommu_register(p->mm, p->ua + PAGE_SIZE, PAGE_SIZE, &region);
+	p->unregister = mm_iommu_unregister(p->mm, p->other);
+	kthread_unuse_mm(p->mm);
+	complete(&p->done);
+	return 0;
+}
+
+static void probe(struct kunit *test, struct mm_iommu_region *other)
+{
+	struct prober p = {
+		.mm = current->mm, .ua = page_ua(test, PENDING_PAGE), .other = other,
+	};
+	struct task_struct *task;
+
+	init_completion(&p.done);
+	task = kthread_run(prober_thread, &p, "prober");
+	KUNIT_EXPECT_FALSE(test, IS_ERR(task));
+	if (IS_ERR(task))
+		return;
+	if (!wait_for_completion_timeout(&p.done, 20 * HZ)) {
+		KUNIT_FAIL(test, "a thread that pins holds up the others");
+		mmap_write_unlock(current->mm);
+		wait_for_completion(&p.done);
+		mmap_write_lock(current->mm);
+	}
+	KUNIT_EXPECT_NULL(test, p.held);
+	KUNIT_EXPECT_FALSE(test, p.mappable);
+	KUNIT_EXPECT_EQ(test, p.overlap, -EINVAL);
+	KUNIT_EXPECT_EQ(test, p.unregister, 0);
+}
+
+/* Two threads at the same pages: one is stopped while it pins, one waits for it. */
+static void register_two_at_once(struct kunit *test, struct registrar *a, struct registrar *b,
+				 struct mm_iommu_region *other)
+{
+	unsigned int tries;
+
+	mmap_write_lock(current->mm);
+	registrar_start(test, a);
+	for (tries = 0; tries < 500 && !mm_iommu_owner(current->mm, a->ua); tries++)
+		msleep(20);
+	KUNIT_EXPECT_NOT_NULL(test, mm_iommu_owner(current->mm, a->ua));
+	if (other)
+		probe(test, other);
+	registrar_start(test, b);
+	for (tries = 0; tries < 500 && !IS_ERR(b->task) && !completion_done(&b->done) &&
+	     READ_ONCE(b->task->__state) != TASK_KILLABLE; tries++)
+		msleep(20);
+	mmap_write_unlock(current->mm);
+	wait_for_completion(&a->done);
+	wait_for_completion(&b->done);
+}
+
+static void pending_region_delays_nobody_but_its_like(struct kunit *test)
+{
+	struct mm_iommu_region *other = do_register(test, 0, 8);
+	struct region_test *rt = test->priv;
+	struct registrar a = { }, b = { };
+
+	KUNIT_ASSERT_PTR_EQ(test, do_register(test, 0, 8), other);
+	register_two_at_once(test, &a, &b, other);
+	KUNIT_ASSERT_EQ(test, a.ret, 0);
+	KUNIT_ASSERT_EQ(test, b.ret, 0);
+	KUNIT_EXPECT_PTR_EQ(test, a.region, b.region);
+	KUNIT_EXPECT_EQ(test, a.region->used, 2);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&a.region->mapped), 1);
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 8 + PENDING_PAGES);
+	KUNIT_EXPECT_PTR_EQ(test, hold(test, PENDING_PAGE, 1), a.region);
+	mm_iommu_drop(a.region, 1);
+	do_unregister(test, a.region);
+	do_unregister(test, b.region);
+	do_unregister(test, other);
+}
+
+static void who_waited_for_a_failure_tries_alone(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+	struct registrar a = { }, b = { };
+
+	KUNIT_ASSERT_EQ(test, vm_munmap(page_ua(test, PENDING_PAGE + 3), PAGE_SIZE), 0);
+	register_two_at_once(test, &a, &b, NULL);
+	KUNIT_EXPECT_EQ(test, a.ret, -EFAULT);
+	KUNIT_EXPECT_EQ(test, b.ret, -EFAULT);
+	KUNIT_EXPECT_NULL(test, mm_iommu_owner(rt->mm, a.ua));
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
+	do_unregister(test, do_register(test, PENDING_PAGE, 3));
+}
+
 static struct kunit_case region_test_cases[] = {
 	KUNIT_CASE(register_pins_and_charges),
 	KUNIT_CASE(I7_register_twice_is_charged_once),
@@ -578,6 +725,8 @@ static struct kunit_case region_test_cases[] = {
 	KUNIT_CASE(abandoned_region_can_be_registered_again),
 	KUNIT_CASE(abandoning_an_idle_region_lets_it_go_at_once),
 	KUNIT_CASE(forgotten_regions_go_with_the_mm),
+	KUNIT_CASE(pending_region_delays_nobody_but_its_like),
+	KUNIT_CASE(who_waited_for_a_failure_tries_alone),
 	KUNIT_CASE_SLOW(random_operations_agree_with_a_model),
 	KUNIT_CASE_SLOW(R2_lookups_race_with_registration),
 	{}
