@@ -18,8 +18,9 @@
  *
  * Locks, outermost first: the group lock of VFIO's container (held for reading
  * over every ioctl, for writing over attach, detach and release), reg_lock,
- * lock, then those of the rooms.  Pinning and unpinning happen outside lock, so
- * that they never delay a map or an unmap.
+ * lock, then those of the rooms.  Pinning and unpinning happen outside lock and
+ * reg_lock, so that they delay neither a map or an unmap nor the registration of
+ * other memory.
  *
  * An ioctl that fails has changed nothing, unless its comment says otherwise.
  * Detaching a group and releasing the container cannot fail.
@@ -79,8 +80,9 @@ struct tce_window {
  * @charged: pages that v1's ENABLE charged; @lock
  * @windows: slot 0 starts at the bus address 0; @lock
  * @groups: attached groups; @lock
- * @reg_lock: one change of @regions at a time
- * @regions: registered regions by first page number; @reg_lock
+ * @reg_lock: taken to decide about a change of @regions, not to pin or unpin
+ * @regions: registered regions by first page number; a slot is reserved while its
+ *	region is being pinned; @reg_lock
  */
 struct tce_container {
 	bool v2;
@@ -495,76 +497,79 @@ static long ioctl_unmap(struct tce_container *container, union tce_arg *arg)
 	return 0;
 }
 
-/* The slot in the array comes first: nothing fails once the memory is registered. */
-static int region_register(struct tce_container *container, u64 ua, u64 size)
+/*
+ * Reserve the slot of a region, so that nothing fails once the memory is registered.
+ * Another thread may be registering the same memory; it has the slot then.
+ */
+static int region_reserve(struct tce_container *container, u64 ua, u64 size)
 {
 	unsigned long index = ua >> PAGE_SHIFT;
 	struct mm_iommu_region *region;
-	int ret;
 
-	lockdep_assert_held(&container->reg_lock);
+	guard(mutex)(&container->reg_lock);
 	region = xa_load(&container->regions, index);
 	if (region)
 		return mm_iommu_region_size(region) == size ? -EBUSY : -EINVAL;
-	ret = xa_reserve(&container->regions, index, GFP_KERNEL_ACCOUNT);
-	if (ret)
-		return ret;
-	ret = mm_iommu_register(container->mm, ua, size, &region);
-	if (ret) {
-		xa_release(&container->regions, index);
-		return ret;
-	}
-	xa_store(&container->regions, index, region, GFP_KERNEL_ACCOUNT);
-	return 0;
+	return xa_insert(&container->regions, index, NULL, GFP_KERNEL_ACCOUNT);
 }
 
-static int region_unregister(struct tce_container *container, u64 ua, u64 size)
+/*
+ * Take a registration back, with the last one the region.
+ * Return: as mm_iommu_unregister_start(); -ENOENT.
+ */
+static int region_remove(struct tce_container *container, u64 ua, u64 size,
+			 struct mm_iommu_region **region)
 {
 	unsigned long index = ua >> PAGE_SHIFT;
-	struct mm_iommu_region *region;
 	int ret;
 
-	lockdep_assert_held(&container->reg_lock);
-	region = xa_load(&container->regions, index);
-	if (!region || mm_iommu_region_size(region) != size)
+	guard(mutex)(&container->reg_lock);
+	*region = xa_load(&container->regions, index);
+	if (!*region || mm_iommu_region_size(*region) != size)
 		return -ENOENT;
-	ret = mm_iommu_unregister(container->mm, region);
-	if (!ret)
+	ret = mm_iommu_unregister_start(container->mm, *region);
+	if (ret >= 0)
 		xa_erase(&container->regions, index);
 	return ret;
 }
 
-/* Without @lock but for a moment: pinning may take minutes. */
+/* Without a lock but for moments: pinning may take minutes. */
 static long ioctl_register(struct tce_container *container, union tce_arg *arg)
 {
+	unsigned long index = arg->reg.vaddr >> PAGE_SHIFT;
+	struct mm_iommu_region *region;
 	int ret;
 
 	if (!PAGE_ALIGNED(arg->reg.vaddr | arg->reg.size) || !arg->reg.size)
 		return -EINVAL;
-	if (mutex_lock_killable(&container->reg_lock))
-		return -EINTR;
-	ret = region_register(container, arg->reg.vaddr, arg->reg.size);
-	mutex_unlock(&container->reg_lock);
+	ret = region_reserve(container, arg->reg.vaddr, arg->reg.size);
 	if (ret)
 		return ret;
-
+	ret = mm_iommu_register(container->mm, arg->reg.vaddr, arg->reg.size, &region);
+	if (ret) {
+		xa_release(&container->regions, index);
+		return ret;
+	}
 	scoped_guard(rwsem_write, &container->lock)
 		container->enabled = true;
+	/* The slot is there, so this allocates nothing. */
+	xa_store(&container->regions, index, region, GFP_KERNEL_ACCOUNT);
 	return 0;
 }
 
-/* Without @lock: unpinning takes its time, too. */
+/* Without a lock but for a moment: unpinning takes its time, too. */
 static long ioctl_unregister(struct tce_container *container, union tce_arg *arg)
 {
+	struct mm_iommu_region *region;
 	int ret;
 
 	if (!PAGE_ALIGNED(arg->reg.vaddr | arg->reg.size))
 		return -EINVAL;
-	if (mutex_lock_killable(&container->reg_lock))
-		return -EINTR;
-	ret = region_unregister(container, arg->reg.vaddr, arg->reg.size);
-	mutex_unlock(&container->reg_lock);
-	return ret;
+	ret = region_remove(container, arg->reg.vaddr, arg->reg.size, &region);
+	if (ret <= 0)
+		return ret;
+	mm_iommu_unregister_finish(region);
+	return 0;
 }
 
 static long ioctl_create(struct tce_container *container, union tce_arg *arg)

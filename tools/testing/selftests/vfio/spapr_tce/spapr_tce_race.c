@@ -4,6 +4,8 @@
  * in the end nothing is mapped and every count is back.
  */
 #include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #include "fixture.h"
 
@@ -41,6 +43,7 @@ struct racer {
 	uint64_t base;
 	int unexpected;
 	int hits;
+	bool over;
 };
 
 static void note(struct racer *r, int ret, int allowed)
@@ -192,6 +195,104 @@ TEST_F(race, C1_map_against_remove)
 TEST_F(race, R2_map_against_unregister)
 {
 	race(_metadata, racer(self), maps_or_unregistered, registers_and_unregisters);
+}
+
+#define LONG_SIZE	(512 * MB)
+
+static char *untouched_memory(void)
+{
+	char *mem = mmap(NULL, LONG_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (mem == MAP_FAILED) {
+		perror("mmap");
+		exit(KSFT_FAIL);
+	}
+	return mem;
+}
+
+static void *registers_long(void *arg)
+{
+	struct racer *r = arg;
+
+	note(r, spapr_register(r->c, r->mem, LONG_SIZE), 0);
+	__atomic_store_n(&r->over, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/*
+ * While one thread pins, other memory comes and goes. The charge shows that the long
+ * call is inside, a refused MAP that it still was afterwards; it may be too quick now
+ * and then.
+ */
+TEST_F(race, R5_other_memory_is_registered_during_a_long_register)
+{
+	char *own = spapr_memory(PAGE_64K, PAGE_64K);
+	struct racer r = { .c = self->c };
+	int tries, ret = 0;
+	pthread_t thread;
+	long vmlck;
+
+	for (tries = 0; tries < 20 && !ret; tries++) {
+		r.over = false;
+		r.mem = untouched_memory();
+		vmlck = spapr_vmlck_kb();
+		ASSERT_EQ(0, pthread_create(&thread, NULL, registers_long, &r));
+		while (spapr_vmlck_kb() == vmlck && !__atomic_load_n(&r.over, __ATOMIC_ACQUIRE))
+			;
+		EXPECT_EQ(0, spapr_register(r.c, own, PAGE_64K));
+		EXPECT_EQ(0, spapr_unregister(r.c, own, PAGE_64K));
+		/* Published or not, the range is taken. */
+		EXPECT_EQ(-EBUSY, spapr_register(r.c, r.mem, LONG_SIZE));
+		EXPECT_EQ(-EINVAL, spapr_register(r.c, r.mem + PAGE_64K, PAGE_64K));
+		ret = spapr_map(r.c, self->base, r.mem + LONG_SIZE - PAGE_64K, PAGE_64K, MAP_RW);
+		if (ret)
+			EXPECT_EQ(-EINVAL, ret);
+
+		pthread_join(thread, NULL);
+		EXPECT_EQ(0, r.unexpected);
+		EXPECT_EQ(0, spapr_unmap(r.c, self->base, PAGE_64K));
+		ASSERT_EQ(0, spapr_unregister(r.c, r.mem, LONG_SIZE));
+		munmap(r.mem, LONG_SIZE);
+	}
+	EXPECT_EQ(-EINVAL, ret);
+}
+
+/* One thread pins and another waits for it; neither outlives its process. */
+TEST_F(race, C12_killed_while_two_containers_register_the_same)
+{
+	struct spapr_setup s[2];
+	struct racer r[2] = { };
+	int i, round, tries;
+	pthread_t thread;
+	pid_t pid;
+
+	if (self->st.ndev < 2)
+		SKIP(return, "needs two groups");
+	spapr_teardown(&self->st.s);
+	for (round = 0; round < 8; round++) {
+		pid = fork();
+		for (i = 0; !pid && i < 2; i++) {
+			if (spapr_setup(&s[i], &self->st.dev[i], VFIO_SPAPR_TCE_v2_IOMMU))
+				_exit(1);
+			r[i].c = s[i].container;
+			r[i].mem = i ? r[0].mem : untouched_memory();
+			if (pthread_create(&thread, NULL, registers_long, &r[i]))
+				_exit(1);
+		}
+		if (!pid)
+			pause();
+		for (tries = 0; tries < 500 && spapr_pins_held() <= self->st.pins; tries++)
+			usleep(10000);
+		usleep(round * 20000);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		EXPECT_GT(500, tries);
+	}
+	for (tries = 0; tries < 500 && spapr_pins_held() != self->st.pins; tries++)
+		usleep(20000);
+	EXPECT_EQ(self->st.pins, spapr_pins_held());
+	ASSERT_EQ(0, spapr_setup(&self->st.s, &self->st.dev[0], VFIO_SPAPR_TCE_v2_IOMMU));
 }
 
 static bool comings_are_over;
