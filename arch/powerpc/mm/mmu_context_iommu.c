@@ -270,6 +270,12 @@ static void region_destroy(struct mm_iommu_region *region)
 	kfree_rcu(region, rcu);
 }
 
+/* Letting go may take long: work that is bound to a processor would wait behind it. */
+static void region_later(struct work_struct *work)
+{
+	queue_work(system_unbound_wq, work);
+}
+
 /* The last TCE of an orphan is gone. */
 static void region_release_work(struct work_struct *work)
 {
@@ -684,7 +690,7 @@ EXPORT_SYMBOL_GPL(mm_iommu_owner);
 void mm_iommu_drop(struct mm_iommu_region *region, unsigned long n)
 {
 	if (!atomic_long_sub_return(n, &region->mapped))
-		schedule_work(&region->release);
+		region_later(&region->release);
 }
 EXPORT_SYMBOL_GPL(mm_iommu_drop);
 
@@ -785,5 +791,5 @@ void mm_iommu_cleanup(struct mm_struct *mm)
 	if (!regions)
 		return;
 	mm->context.iommu_regions = NULL;
-	schedule_work(&regions->cleanup);
+	region_later(&regions->cleanup);
 }
