@@ -7,6 +7,7 @@
  */
 #include <kunit/test.h>
 #include <linux/completion.h>
+#include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
@@ -172,6 +173,60 @@ static void R7_bad_bounds_are_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mm_iommu_register(mm, 0, 1UL << 62, &region), -EFAULT);
 }
 
+/* Register, find and let go one page at @ua, the first or the last that users have. */
+static void one_page_at(struct kunit *test, unsigned long ua)
+{
+	unsigned long prot = PROT_READ | PROT_WRITE, n = 4;
+	struct region_test *rt = test->priv;
+	struct mm_iommu_region *region;
+	struct page *page;
+
+	KUNIT_ASSERT_EQ(test, vm_mmap(NULL, ua, PAGE_SIZE, prot,
+				      MAP_ANONYMOUS | MAP_PRIVATE | MAP_FIXED, 0), ua);
+	KUNIT_ASSERT_EQ(test, get_user_pages_fast(ua, 1, FOLL_WRITE, &page), 1);
+	KUNIT_ASSERT_EQ(test, mm_iommu_register(rt->mm, ua, PAGE_SIZE, &region), 0);
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 1);
+	KUNIT_EXPECT_TRUE(test, folio_maybe_dma_pinned(page_folio(page)));
+	KUNIT_EXPECT_EQ(test, region->ua, ua);
+	KUNIT_EXPECT_EQ(test, region->last, ua + PAGE_SIZE - 1);
+	KUNIT_EXPECT_EQ(test, region->block_shift, PAGE_SHIFT);
+
+	KUNIT_EXPECT_TRUE(test, mm_iommu_mappable(rt->mm, ua, PAGE_SHIFT));
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_owner(rt->mm, ua + PAGE_SIZE - 1), region);
+	KUNIT_EXPECT_NULL(test, mm_iommu_owner(rt->mm, ua + PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, mm_iommu_owner(rt->mm, ua - 1));
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_hold(rt->mm, ua, PAGE_SHIFT, &n), region);
+	KUNIT_EXPECT_EQ(test, n, 1);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(rt->mm, region), -EBUSY);
+	mm_iommu_drop(region, n);
+	do_unregister(test, region);
+	KUNIT_EXPECT_NULL(test, mm_iommu_owner(rt->mm, ua));
+	KUNIT_EXPECT_FALSE(test, folio_maybe_dma_pinned(page_folio(page)));
+	put_page(page);
+}
+
+static void regions_at_both_ends_of_the_address_space(struct kunit *test)
+{
+	unsigned long top = TASK_SIZE - PAGE_SIZE;
+	struct region_test *rt = test->priv;
+	struct mm_iommu_region *region;
+
+	one_page_at(test, 0);
+	one_page_at(test, top);
+	/* Not one byte behind it, nor all there is, nor more than there is. */
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(rt->mm, top, 2 * PAGE_SIZE, &region), -EFAULT);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(rt->mm, TASK_SIZE, PAGE_SIZE, &region), -EFAULT);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(rt->mm, 0, TASK_SIZE + PAGE_SIZE, &region),
+			-EFAULT);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(rt->mm, top, -top, &region), -EFAULT);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(rt->mm, top, PAGE_SIZE - top, &region), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(rt->mm, top + 1, PAGE_SIZE, &region), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(rt->mm, top, PAGE_SIZE - 1, &region), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mm_iommu_register(rt->mm, top, 0, &region), -EINVAL);
+	KUNIT_EXPECT_NULL(test, mm_iommu_owner(rt->mm, ULONG_MAX));
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
+}
+
 static void R7_partly_bad_range_leaves_nothing(struct kunit *test)
 {
 	struct region_test *rt = test->priv;
@@ -208,6 +263,29 @@ static void overlaps_are_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, try_register(test, 10, 9, &other), -EINVAL);
 	do_unregister(test, do_register(test, 9, 1));
 	do_unregister(test, do_register(test, 20, 1));
+	do_unregister(test, region);
+}
+
+/* One region in the middle against every range of its surroundings. */
+static void every_range_around_a_region(struct kunit *test)
+{
+	const unsigned long first = 8, behind = 12;
+	struct mm_iommu_region *region = do_register(test, first, behind - first), *other;
+	unsigned long from, to;
+	int want;
+
+	for (from = first - 3; from < behind + 3; from++)
+		for (to = from + 1; to <= behind + 3; to++) {
+			other = NULL;
+			want = to <= first || from >= behind ||
+			       (from == first && to == behind) ? 0 : -EINVAL;
+			KUNIT_EXPECT_EQ_MSG(test, try_register(test, from, to - from, &other), want,
+					    "pages %lu to %lu", from, to);
+			KUNIT_EXPECT_EQ(test, other == region, from == first && to == behind);
+			if (other)
+				do_unregister(test, other);
+		}
+	KUNIT_EXPECT_EQ(test, region->used, 1);
 	do_unregister(test, region);
 }
 
@@ -373,38 +451,54 @@ static void forgotten_regions_go_with_the_mm(struct kunit *test)
 
 /* ---- random operations against a model that knows no trees ---- */
 
-struct model_region {
-	struct mm_iommu_region *region;
-	unsigned long page, pages, used, mapped;
+#define MODEL_REGIONS	16
+#define MODEL_STEPS	20000
+#define MODEL_SEED	20150609
+
+enum model_op {
+	MODEL_REGISTER, MODEL_UNREGISTER, MODEL_HOLD, MODEL_DROP, MODEL_OWNER, MODEL_MAPPABLE,
+	MODEL_ABANDON, MODEL_OPS,
 };
 
-#define MODEL_REGIONS	16
-#define MODEL_STEPS	12000
+/* @region is NULL in a free slot; @used is 0 in an orphan. */
+struct model_region {
+	struct mm_iommu_region *region;
+	unsigned long page, pages, used, tces;
+};
 
-static struct model_region *model_find(struct model_region *model, unsigned long page,
+/* @dying: an orphan lost its last TCE, and its work item may still be on its way. */
+struct model {
+	struct model_region regions[MODEL_REGIONS];
+	unsigned int step, done[MODEL_OPS];
+	bool dying;
+};
+
+#define MODEL_EQ(model, a, b)						\
+	KUNIT_ASSERT_EQ_MSG(test, a, b, "seed %u, step %u", MODEL_SEED, (model)->step)
+
+static struct model_region *model_find(struct model *model, unsigned long page,
 				       unsigned long pages)
 {
-	unsigned int i;
+	struct model_region *m;
 
-	for (i = 0; i < MODEL_REGIONS; i++)
-		if (model[i].used && model[i].page < page + pages &&
-		    page < model[i].page + model[i].pages)
-			return &model[i];
+	for (m = model->regions; m < model->regions + MODEL_REGIONS; m++)
+		if (m->region && m->page < page + pages && page < m->page + m->pages)
+			return m;
 	return NULL;
 }
 
-static struct model_region *model_free(struct model_region *model)
+static struct model_region *model_free(struct model *model)
 {
-	unsigned int i;
+	struct model_region *m;
 
-	for (i = 0; i < MODEL_REGIONS; i++)
-		if (!model[i].used)
-			return &model[i];
+	for (m = model->regions; m < model->regions + MODEL_REGIONS; m++)
+		if (!m->region)
+			return m;
 	return NULL;
 }
 
-static void model_register(struct kunit *test, struct model_region *model,
-			   unsigned long page, unsigned long pages)
+static void model_register(struct kunit *test, struct model *model, unsigned long page,
+			   unsigned long pages)
 {
 	struct model_region *m = model_find(model, page, pages), *slot = model_free(model);
 	struct mm_iommu_region *region = NULL;
@@ -414,151 +508,239 @@ static void model_register(struct kunit *test, struct model_region *model,
 		return;
 	ret = try_register(test, page, pages, &region);
 	if (!m) {
-		KUNIT_ASSERT_EQ(test, ret, 0);
-		*slot = (struct model_region){ region, page, pages, 1, 1 };
+		MODEL_EQ(model, ret, 0);
+		*slot = (struct model_region){ region, page, pages, 1, 0 };
 	} else if (m->page == page && m->pages == pages) {
-		KUNIT_ASSERT_EQ(test, ret, 0);
-		KUNIT_ASSERT_PTR_EQ(test, region, m->region);
+		MODEL_EQ(model, ret, 0);
+		MODEL_EQ(model, (ulong)region, (ulong)m->region);
 		m->used++;
 	} else {
-		KUNIT_ASSERT_EQ(test, ret, -EINVAL);
+		MODEL_EQ(model, ret, -EINVAL);
 	}
 }
 
-static void model_unregister(struct kunit *test, struct model_region *m)
+static void model_unregister(struct kunit *test, struct model *model, struct model_region *m)
 {
-	int want = m->used == 1 && m->mapped > 1 ? -EBUSY : 0;
+	int want = m->used == 1 && m->tces ? -EBUSY : 0;
 
-	KUNIT_ASSERT_EQ(test, mm_iommu_unregister(current->mm, m->region), want);
-	if (!want)
-		m->used--;
+	MODEL_EQ(model, mm_iommu_unregister(current->mm, m->region), want);
+	if (!want && !--m->used)
+		m->region = NULL;
 }
 
-static void model_step(struct kunit *test, struct model_region *model, struct rnd_state *rnd)
+static void model_abandon(struct model_region *m)
+{
+	mm_iommu_abandon(current->mm, m->region);
+	if (!--m->used && !m->tces)
+		m->region = NULL;
+}
+
+static void model_hold(struct kunit *test, struct model *model, unsigned long page,
+		       unsigned long n)
+{
+	struct model_region *m = model_find(model, page, 1);
+	bool found = m && m->used;
+	unsigned long want = found ? min(n, m->page + m->pages - page) : n;
+	struct mm_iommu_region *region;
+
+	region = mm_iommu_hold(current->mm, page_ua(test, page), PAGE_SHIFT, &n);
+	MODEL_EQ(model, (ulong)region, found ? (ulong)m->region : 0);
+	MODEL_EQ(model, n, want);
+	if (found)
+		m->tces += want;
+}
+
+static void model_drop(struct model *model, struct model_region *m, unsigned long n)
+{
+	m->tces -= n;
+	mm_iommu_drop(m->region, n);
+	if (!m->used && !m->tces) {
+		m->region = NULL;
+		model->dying = true;
+	}
+}
+
+static void model_owner(struct kunit *test, struct model *model, unsigned long page)
+{
+	struct model_region *m = model_find(model, page, 1);
+	unsigned long ua = page_ua(test, page), want = m ? (ulong)m->region : 0;
+	unsigned int tries;
+
+	/* A dying region may be seen until its work item has run, but not for ever. */
+	for (tries = 0; !m && model->dying && tries < 5000 &&
+	     mm_iommu_owner(current->mm, ua); tries++)
+		usleep_range(1000, 2000);
+	MODEL_EQ(model, (ulong)mm_iommu_owner(current->mm, ua), want);
+	MODEL_EQ(model, (ulong)mm_iommu_owner(current->mm, ua + PAGE_SIZE - 1), want);
+}
+
+static void model_mappable(struct kunit *test, struct model *model, unsigned long page)
+{
+	struct model_region *m = model_find(model, page, 1);
+	unsigned long ua = page_ua(test, page);
+
+	MODEL_EQ(model, mm_iommu_mappable(current->mm, ua, PAGE_SHIFT), m && m->used);
+	if (m)
+		MODEL_EQ(model, mm_iommu_mappable(current->mm, ua, m->region->block_shift + 1),
+			 false);
+}
+
+static void model_step(struct kunit *test, struct model *model, struct rnd_state *rnd)
 {
 	unsigned long page = prandom_u32_state(rnd) % AREA_PAGES;
-	unsigned long pages = 1 + prandom_u32_state(rnd) % min(8UL, AREA_PAGES - page);
+	unsigned long n = 1 + prandom_u32_state(rnd) % min(8UL, AREA_PAGES - page);
+	enum model_op op = prandom_u32_state(rnd) % MODEL_OPS;
 	struct model_region *m = model_find(model, page, 1);
-	struct mm_iommu_region *region;
-	unsigned long n = pages, want;
 
-	switch (prandom_u32_state(rnd) % 4) {
-	case 0:
-		model_register(test, model, page, pages);
-		break;
-	case 1:
-		if (m)
-			model_unregister(test, m);
-		break;
-	case 2:
-		region = mm_iommu_hold(current->mm, page_ua(test, page), PAGE_SHIFT, &n);
-		KUNIT_ASSERT_PTR_EQ(test, region, m ? m->region : NULL);
-		if (!m)
-			break;
-		want = min(pages, m->page + m->pages - page);
-		KUNIT_ASSERT_EQ(test, n, want);
-		m->mapped += want;
-		break;
-	case 3:
-		if (m && m->mapped > 1) {
-			n = 1 + prandom_u32_state(rnd) % (m->mapped - 1);
-			mm_iommu_drop(m->region, n);
-			m->mapped -= n;
-		}
-		break;
+	model->done[op]++;
+	/* Half of the registrations repeat the bounds of a region that is there. */
+	if (op == MODEL_REGISTER && m && n & 1)
+		model_register(test, model, m->page, m->pages);
+	else if (op == MODEL_REGISTER)
+		model_register(test, model, page, n);
+	else if (op == MODEL_UNREGISTER && m && m->used)
+		model_unregister(test, model, m);
+	else if (op == MODEL_HOLD)
+		model_hold(test, model, page, n);
+	else if (op == MODEL_DROP && m && m->tces)
+		model_drop(model, m, n & 1 ? m->tces : 1 + n % m->tces);
+	else if (op == MODEL_OWNER)
+		model_owner(test, model, page);
+	else if (op == MODEL_MAPPABLE)
+		model_mappable(test, model, page);
+	else if (op == MODEL_ABANDON && m && m->used)
+		model_abandon(m);
+	else
+		model->done[op]--;
+
+	if (m && m->region) {
+		MODEL_EQ(model, m->region->used, m->used);
+		MODEL_EQ(model, atomic_long_read(&m->region->mapped), m->tces + !!m->used);
 	}
-	if (m && m->used)
-		KUNIT_ASSERT_EQ(test, atomic_long_read(&m->region->mapped), m->mapped);
 }
 
 static void random_operations_agree_with_a_model(struct kunit *test)
 {
-	struct model_region *model = kunit_kcalloc(test, MODEL_REGIONS, sizeof(*model), GFP_KERNEL);
+	struct model *model = kunit_kzalloc(test, sizeof(*model), GFP_KERNEL);
 	struct region_test *rt = test->priv;
-	unsigned long charged = 0;
+	unsigned long charged = 0, total = 0;
+	struct model_region *m;
 	struct rnd_state rnd;
 	unsigned int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, model);
-	prandom_seed_state(&rnd, 20150609);
-	for (i = 0; i < MODEL_STEPS; i++) {
+	prandom_seed_state(&rnd, MODEL_SEED);
+	for (model->step = 0; model->step < MODEL_STEPS; model->step++) {
 		model_step(test, model, &rnd);
 		cond_resched();
 	}
-	for (i = 0; i < MODEL_REGIONS; i++)
-		charged += model[i].used ? model[i].pages : 0;
+	for (i = 0; i < MODEL_OPS; i++) {
+		KUNIT_EXPECT_GT(test, model->done[i], 200);
+		total += model->done[i];
+	}
+	KUNIT_EXPECT_GE(test, total, 10000);
+
+	for (m = model->regions; m < model->regions + MODEL_REGIONS; m++)
+		charged += m->region ? m->pages : 0;
+	for (i = 0; i < 250 && rt->mm->locked_vm != rt->locked_vm + charged; i++)
+		msleep(20);
 	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + charged);
 
-	for (i = 0; i < MODEL_REGIONS; i++) {
-		if (model[i].used && model[i].mapped > 1)
-			mm_iommu_drop(model[i].region, model[i].mapped - 1);
-		while (model[i].used--)
-			do_unregister(test, model[i].region);
-		model[i].used = 0;
+	for (m = model->regions; m < model->regions + MODEL_REGIONS; m++) {
+		if (m->region && m->tces)
+			model_drop(model, m, m->tces);
+		while (m->region)
+			model_unregister(test, model, m);
 	}
 }
 
 /* ---- lookups on one CPU while another registers and unregisters ---- */
 
+/* Counts of the walker; the other side reads @loops while it runs. */
 struct walker {
 	struct mm_struct *mm;
 	unsigned long stable, churning;
-	unsigned long lost, held;
+	unsigned long loops, lost, hits, misses;
 };
+
+static void walker_loop(struct walker *w)
+{
+	struct mm_iommu_region *region;
+	unsigned long n = 1;
+
+	/* A region that stays is found whatever happens around it. */
+	region = mm_iommu_hold(w->mm, w->stable, PAGE_SHIFT, &n);
+	if (region && mm_iommu_mappable(w->mm, w->stable, PAGE_SHIFT))
+		mm_iommu_drop(region, 1);
+	else
+		w->lost++;
+	/* One that comes and goes, if held, is there until it is dropped. */
+	n = 2;
+	region = mm_iommu_hold(w->mm, w->churning, PAGE_SHIFT, &n);
+	if (!region) {
+		w->misses++;
+		return;
+	}
+	w->hits++;
+	if (n != 2 || mm_iommu_owner(w->mm, w->churning + PAGE_SIZE) != region)
+		w->lost++;
+	mm_iommu_drop(region, n);
+}
 
 static int walker_thread(void *arg)
 {
 	struct walker *w = arg;
-	struct mm_iommu_region *region;
-	unsigned long n;
 
 	while (!kthread_should_stop()) {
-		/* A region that stays is found whatever happens around it. */
-		n = 1;
-		region = mm_iommu_hold(w->mm, w->stable, PAGE_SHIFT, &n);
-		if (region)
-			mm_iommu_drop(region, 1);
-		else
-			w->lost++;
-		/* One that comes and goes, if held, is there until it is dropped. */
-		n = 1;
-		region = mm_iommu_hold(w->mm, w->churning, PAGE_SHIFT, &n);
-		if (region) {
-			w->held++;
-			if (mm_iommu_owner(w->mm, w->churning) != region)
-				w->lost++;
-			mm_iommu_drop(region, 1);
-		}
+		walker_loop(w);
+		WRITE_ONCE(w->loops, w->loops + 1);
 		cond_resched();
 	}
 	return 0;
 }
 
+#define RACE_ROUNDS	3000
+#define RACE_GIVE_UP	200000
+
 static void R2_lookups_race_with_registration(struct kunit *test)
 {
+	unsigned int here = cpumask_first(cpu_online_mask);
+	unsigned int there = cpumask_next(here, cpu_online_mask);
+	unsigned long rounds, overlapped = 0, loops;
 	struct walker w = { .mm = current->mm };
-	struct mm_iommu_region *stable = do_register(test, 30, 1), *region;
+	struct mm_iommu_region *stable, *region;
 	struct task_struct *task;
-	unsigned int i, busy = 0;
 
+	if (there >= nr_cpu_ids)
+		kunit_skip(test, "needs two processors");
+	stable = do_register(test, 30, 1);
 	w.stable = page_ua(test, 30);
 	w.churning = page_ua(test, 31);
-	task = kthread_run(walker_thread, &w, "region-walker");
+	KUNIT_ASSERT_EQ(test, set_cpus_allowed_ptr(current, cpumask_of(here)), 0);
+	task = kthread_create_on_cpu(walker_thread, &w, there, "region-walker/%u");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	wake_up_process(task);
 
-	for (i = 0; i < 3000; i++) {
-		region = do_register(test, 31, 1);
-		/* Let the walker meet the region also where there is one CPU for both. */
-		if (!(i % 64))
-			usleep_range(100, 200);
-		while (mm_iommu_unregister(current->mm, region)) {
-			busy++;
+	/* A round overlaps when the walker got through a loop while the region was there. */
+	for (rounds = 0; rounds < RACE_GIVE_UP; rounds++) {
+		if (rounds >= RACE_ROUNDS && overlapped >= RACE_ROUNDS / 4)
+			break;
+		if (try_register(test, 31, 2, &region))
+			break;
+		loops = READ_ONCE(w.loops);
+		while (mm_iommu_unregister(current->mm, region))
 			cond_resched();
-		}
+		overlapped += READ_ONCE(w.loops) != loops;
+		cond_resched();
 	}
 	kthread_stop(task);
+	kunit_info(test, "%lu rounds, %lu overlapped; %lu lookups, %lu hits, %lu misses", rounds,
+		   overlapped, w.loops, w.hits, w.misses);
 	KUNIT_EXPECT_EQ(test, w.lost, 0);
-	KUNIT_EXPECT_GT(test, w.held + busy, 0);
+	KUNIT_EXPECT_GE(test, rounds, RACE_ROUNDS);
+	KUNIT_EXPECT_GE(test, overlapped, RACE_ROUNDS / 4);
+	KUNIT_EXPECT_GT(test, w.hits, 0);
+	KUNIT_EXPECT_GT(test, w.misses, 0);
 	do_unregister(test, stable);
 }
 
@@ -713,9 +895,11 @@ static struct kunit_case region_test_cases[] = {
 	KUNIT_CASE(I7_register_twice_is_charged_once),
 	KUNIT_CASE(R1_unregister_of_a_mapped_region_is_busy_and_changes_nothing),
 	KUNIT_CASE(R7_bad_bounds_are_refused),
+	KUNIT_CASE(regions_at_both_ends_of_the_address_space),
 	KUNIT_CASE(R7_partly_bad_range_leaves_nothing),
 	KUNIT_CASE(R10_only_the_owner_registers),
 	KUNIT_CASE(overlaps_are_refused),
+	KUNIT_CASE(every_range_around_a_region),
 	KUNIT_CASE(hold_stops_at_the_end_of_the_region),
 	KUNIT_CASE(hpas_are_those_of_the_pages),
 	KUNIT_CASE(R3_block_size_holds_throughout),
