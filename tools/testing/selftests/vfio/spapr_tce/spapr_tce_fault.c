@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Each allocation of each call fails once. The call then has to fail with an errno
+ * that says so, to leave counters and earlier mappings alone, and to work when it
+ * is tried again.
+ *
+ * The kernel fails the n-th allocation of a task that writes n to its fail-nth.
+ * Every n gets a child of its own, so that allocations that are made once for an
+ * mm or a container fail, too.
+ */
+#include <fcntl.h>
+#include <sys/wait.h>
+
+#include "fixture.h"
+
+#define MAX_POINTS	500
+#define FAILSLAB	"/sys/kernel/debug/failslab/"
+#define FAIL_PAGE	"/sys/kernel/debug/fail_page_alloc/"
+#define BIG_WINDOW	(1024 * GB)
+#define FAR_AWAY	(BIG_WINDOW / 2)	/* from the first entry: other levels */
+
+/* What a child works on: region @low is there before the call, @high may come with it. */
+struct state {
+	const struct spapr_device *dev;
+	struct spapr_setup s;
+	char *low, *high;
+	uint64_t base;
+};
+
+#define HALF	(MEM_SIZE / 2)
+
+/* What became of the n-th allocation; the exit status of a child. */
+enum outcome {
+	NOT_REACHED = 10,	/* the call makes fewer, and succeeded */
+	FAILED,			/* and the call with it, as it should */
+	SURVIVED,		/* the call found another way */
+	BROKEN,
+};
+
+static int open_both(struct state *st)
+{
+	st->s.container = spapr_open_container();
+	st->s.group = spapr_open_group(st->dev);
+	return st->s.container < 0 || st->s.group < 0 ? -ENODEV : 0;
+}
+
+static int set_container(struct state *st)
+{
+	return spapr_set_container(st->s.group, st->s.container);
+}
+
+static int unset_container(struct state *st)
+{
+	return spapr_unset_container(st->s.group);
+}
+
+static int open_and_set_container(struct state *st)
+{
+	return open_both(st) ?: set_container(st);
+}
+
+static int set_iommu(struct state *st)
+{
+	return spapr_set_iommu(st->s.container, VFIO_SPAPR_TCE_v2_IOMMU);
+}
+
+static int complete(struct state *st)
+{
+	return open_and_set_container(st) ?: set_iommu(st);
+}
+
+static int complete_without_default(struct state *st)
+{
+	return complete(st) ?: spapr_remove(st->s.container, 0);
+}
+
+static int add_region(struct state *st)
+{
+	return spapr_register(st->s.container, st->high, HALF);
+}
+
+static int remove_region(struct state *st)
+{
+	return spapr_unregister(st->s.container, st->high, HALF);
+}
+
+static int complete_with_region(struct state *st)
+{
+	return complete(st) ?: add_region(st);
+}
+
+static int create(struct state *st)
+{
+	return spapr_create(st->s.container, SHIFT_64K, BIG_WINDOW, 3, &st->base);
+}
+
+static int destroy(struct state *st)
+{
+	return spapr_remove(st->s.container, st->base);
+}
+
+/* Both regions, a window, and a mapping at its start that no failure may touch. */
+static int complete_with_window(struct state *st)
+{
+	return complete_without_default(st) ?:
+	       spapr_register(st->s.container, st->low, HALF) ?: add_region(st) ?: create(st) ?:
+	       spapr_map(st->s.container, st->base, st->low, HALF, MAP_RW);
+}
+
+static int map_far(struct state *st)
+{
+	return spapr_map(st->s.container, st->base + FAR_AWAY, st->high, HALF, MAP_RW);
+}
+
+static int unmap_far(struct state *st)
+{
+	return spapr_unmap(st->s.container, st->base + FAR_AWAY, HALF);
+}
+
+static int complete_with_mapping(struct state *st)
+{
+	return complete_with_window(st) ?: map_far(st);
+}
+
+/* The default window, which the first map makes. */
+static int map_default(struct state *st)
+{
+	return spapr_map(st->s.container, 0, st->high, HALF, MAP_RW);
+}
+
+static int unmap_default(struct state *st)
+{
+	return spapr_unmap(st->s.container, 0, HALF);
+}
+
+/* Nothing of a failed map counts: its region can go and come, the other one cannot. */
+static int no_trace_of_map(struct state *st)
+{
+	int ret = spapr_unregister(st->s.container, st->low, HALF);
+
+	if (ret != -EBUSY)
+		return ret ?: -EEXIST;
+	return remove_region(st) ?: add_region(st);
+}
+
+static int no_trace_of_default_map(struct state *st)
+{
+	return remove_region(st) ?: add_region(st);
+}
+
+static int still_mapped(struct state *st)
+{
+	return remove_region(st) == -EBUSY ? 0 : -ENOENT;
+}
+
+static int nothing(struct state *st)
+{
+	return 0;
+}
+
+FIXTURE(fault)
+{
+	struct spapr_device dev;
+};
+
+FIXTURE_VARIANT(fault)
+{
+	int (*prepare)(struct state *st);
+	int (*call)(struct state *st);
+	int (*check)(struct state *st);		/* after the call has failed */
+	int (*undo)(struct state *st);		/* after it has succeeded */
+	int least;				/* allocations that it makes at least */
+	bool default_window;			/* the call may make and charge it */
+};
+
+FIXTURE_VARIANT_ADD(fault, SET_CONTAINER) {
+	open_both, set_container, nothing, unset_container,
+};
+
+FIXTURE_VARIANT_ADD(fault, SET_IOMMU) {
+	open_and_set_container, set_iommu, nothing, nothing, 1,
+};
+
+FIXTURE_VARIANT_ADD(fault, REGISTER) {
+	complete, add_region, nothing, remove_region, 3,
+};
+
+FIXTURE_VARIANT_ADD(fault, UNREGISTER) {
+	complete_with_region, remove_region, nothing, nothing,
+};
+
+FIXTURE_VARIANT_ADD(fault, CREATE) {
+	complete_without_default, create, nothing, destroy, 2,
+};
+
+FIXTURE_VARIANT_ADD(fault, CREATE_with_default) {
+	complete, create, nothing, destroy, 4, true,
+};
+
+FIXTURE_VARIANT_ADD(fault, REMOVE) {
+	complete_with_mapping, destroy, still_mapped, nothing,
+};
+
+FIXTURE_VARIANT_ADD(fault, MAP_new_levels) {
+	complete_with_window, map_far, no_trace_of_map, unmap_far, 2,
+};
+
+FIXTURE_VARIANT_ADD(fault, MAP_default_window) {
+	complete_with_region, map_default, no_trace_of_default_map, unmap_default, 2, true,
+};
+
+FIXTURE_VARIANT_ADD(fault, UNMAP) {
+	complete_with_mapping, unmap_far, still_mapped, nothing,
+};
+
+static const char *injection_on(void)
+{
+	if (access("/proc/self/fail-nth", W_OK))
+		return "the kernel has no fault injection";
+	/* Allocations that may wait fail, too, of any size; no stack traces. */
+	if (spapr_write_file(FAILSLAB "ignore-gfp-wait", "N") ||
+	    spapr_write_file(FAILSLAB "verbose", "0") ||
+	    spapr_write_file(FAIL_PAGE "ignore-gfp-wait", "N") ||
+	    spapr_write_file(FAIL_PAGE "min-order", "0") ||
+	    spapr_write_file(FAIL_PAGE "verbose", "0"))
+		return "no failslab and fail_page_alloc in debugfs";
+	return NULL;
+}
+
+FIXTURE_SETUP(fault)
+{
+	const char *why = injection_on();
+
+	if (!why && !type_supported(VFIO_SPAPR_TCE_v2_IOMMU))
+		why = "no /dev/vfio/vfio, or no container of this type";
+	if (!why && !spapr_find_devices(&self->dev, 1))
+		why = "no NVMe controller that vfio-pci can take";
+	if (why)
+		SKIP(return, "%s", why);
+}
+
+FIXTURE_TEARDOWN(fault)
+{
+}
+
+/* Call with the @n-th allocation failing; whether it came to that. */
+static int call_failing(int (*call)(struct state *st), struct state *st, int n, bool *injected)
+{
+	int fd = open("/proc/self/fail-nth", O_RDWR);
+	char text[16] = "0", zero[] = "0";
+	ssize_t done;
+	int ret;
+
+	/* Once without effect, so that no page fault comes between. */
+	if (fd < 0 || pwrite(fd, zero, 1, 0) != 1 || pread(fd, text, sizeof(text), 0) < 1)
+		exit(BROKEN);
+	snprintf(text, sizeof(text), "%d", n);
+	done = pwrite(fd, text, strlen(text), 0);
+	ret = call(st);
+	memset(text, 0, sizeof(text));
+	if (done < 1 || pread(fd, text, sizeof(text) - 1, 0) < 1 || pwrite(fd, zero, 1, 0) != 1)
+		exit(BROKEN);
+	close(fd);
+	*injected = !atoi(text);
+	return ret;
+}
+
+static enum outcome broken(const char *what, int n, long got, long want)
+{
+	printf("# allocation %d: %s: %ld, should be %ld\n", n, what, got, want);
+	return BROKEN;
+}
+
+/* Nothing but a default window is left of the failed call, and it works now. */
+static enum outcome after_failure(const struct _fixture_variant_fault *v, struct state *st, int n,
+				  const long before[2])
+{
+	int ret;
+
+	if (v->default_window && spapr_vmlck_kb() != before[0]) {
+		ret = spapr_remove(st->s.container, 0);
+		if (ret)
+			return broken("removal of the default window", n, ret, 0);
+	}
+	if (spapr_vmlck_kb() != before[0])
+		return broken("VmLck after the failure", n, spapr_vmlck_kb(), before[0]);
+	if (spapr_pins_held() != before[1])
+		return broken("pins after the failure", n, spapr_pins_held(), before[1]);
+	ret = v->check(st);
+	if (ret)
+		return broken("check after the failure", n, ret, 0);
+	ret = v->call(st);
+	return ret ? broken("second try", n, ret, 0) : FAILED;
+}
+
+/* One child's life: the state, the call, its failure or success, the end. */
+static enum outcome fail_one(const struct _fixture_variant_fault *v,
+			     const struct spapr_device *dev, int n)
+{
+	struct state st = { .dev = dev };
+	long start[2], before[2];
+	enum outcome outcome;
+	bool injected;
+	int ret;
+
+	st.low = spapr_memory(MEM_SIZE, MEM_ALIGN);
+	st.high = st.low + HALF;
+	start[0] = spapr_vmlck_kb();
+	start[1] = spapr_pins_held();
+	ret = v->prepare(&st);
+	if (ret)
+		return broken("preparation", n, ret, 0);
+	before[0] = spapr_vmlck_kb();
+	before[1] = spapr_pins_held();
+
+	ret = call_failing(v->call, &st, n, &injected);
+	if (ret && (!injected || ret != -ENOMEM))
+		return broken("result", n, ret, injected ? -ENOMEM : 0);
+	if (ret)
+		outcome = after_failure(v, &st, n, before);
+	else
+		outcome = injected ? SURVIVED : NOT_REACHED;
+	if (outcome == BROKEN)
+		return outcome;
+
+	ret = v->undo(&st);
+	if (ret)
+		return broken("undoing the call", n, ret, 0);
+	spapr_teardown(&st.s);
+	if (spapr_vmlck_kb() != start[0])
+		return broken("VmLck at the end", n, spapr_vmlck_kb(), start[0]);
+	if (spapr_pins_held() != start[1])
+		return broken("pins at the end", n, spapr_pins_held(), start[1]);
+	return outcome;
+}
+
+TEST_F(fault, every_allocation_fails_once)
+{
+	int n, status, counts[BROKEN + 1] = { 0 };
+	pid_t pid;
+
+	for (n = 1; n <= MAX_POINTS && !counts[NOT_REACHED]; n++) {
+		fflush(stdout);
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid)
+			exit(fail_one(variant, &self->dev, n));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFEXITED(status));
+		status = WEXITSTATUS(status);
+		ASSERT_TRUE(status >= NOT_REACHED && status < BROKEN);
+		counts[status]++;
+	}
+	TH_LOG("%d allocations failed with the call, %d without", counts[FAILED],
+	       counts[SURVIVED]);
+	EXPECT_EQ(1, counts[NOT_REACHED]);
+	EXPECT_LE(variant->least, counts[FAILED]);
+}
+
+TEST_HARNESS_MAIN
