@@ -12,6 +12,7 @@
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/pagemap.h>
 #include <linux/prandom.h>
 #include <linux/sched/mm.h>
 #include <asm/mmu_context_iommu.h>
@@ -719,18 +720,27 @@ static int walker_thread(void *arg)
 	return 0;
 }
 
-#define RACE_ROUNDS	3000
-#define RACE_GIVE_UP	200000
+/* Wait until the walker got through a whole loop that began after this did. */
+static bool walker_passes(const struct walker *w)
+{
+	unsigned long loops = READ_ONCE(w->loops), end = jiffies + 60 * HZ;
+
+	while (READ_ONCE(w->loops) - loops < 2 && time_before(jiffies, end))
+		cond_resched();
+	return READ_ONCE(w->loops) - loops >= 2;
+}
+
+#define RACE_ROUNDS	4096U
+#define RACE_MEETINGS	(RACE_ROUNDS / 8)	/* rounds that wait, for each of two states */
 
 static void R2_lookups_race_with_registration(struct kunit *test)
 {
-	unsigned int here = cpumask_first(cpu_online_mask);
-	unsigned int there = cpumask_next(here, cpu_online_mask);
-	unsigned long rounds, overlapped = 0, loops;
+	unsigned int here = cpumask_first(cpu_online_mask), there, i, met = 0, busy = 0;
 	struct walker w = { .mm = current->mm };
 	struct mm_iommu_region *stable, *region;
 	struct task_struct *task;
 
+	there = cpumask_next(here, cpu_online_mask);
 	if (there >= nr_cpu_ids)
 		kunit_skip(test, "needs two processors");
 	stable = do_register(test, 30, 1);
@@ -741,26 +751,25 @@ static void R2_lookups_race_with_registration(struct kunit *test)
 	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
 	wake_up_process(task);
 
-	/* A round overlaps when the walker looked while this side registered and unregistered. */
-	for (rounds = 0; rounds < RACE_GIVE_UP; rounds++) {
-		if (rounds >= RACE_ROUNDS && overlapped >= RACE_ROUNDS / 2)
-			break;
-		loops = READ_ONCE(w.loops);
-		if (try_register(test, 31, 2, &region))
-			break;
-		while (mm_iommu_unregister(current->mm, region))
+	/* Some rounds wait for the walker to meet the region, or its absence; most just race. */
+	for (i = 0; i < RACE_ROUNDS && !try_register(test, 31, 2, &region); i++) {
+		if (i % 8 == 0)
+			met += walker_passes(&w);
+		while (mm_iommu_unregister(current->mm, region)) {
+			busy++;
 			cond_resched();
-		overlapped += READ_ONCE(w.loops) != loops;
-		cond_resched();
+		}
+		if (i % 8 == 4)
+			met += walker_passes(&w);
 	}
 	kthread_stop(task);
-	kunit_info(test, "%lu rounds, %lu overlapped; %lu lookups, %lu hits, %lu misses", rounds,
-		   overlapped, w.loops, w.hits, w.misses);
+	kunit_info(test, "%u rounds, %u busy; %lu lookups, %lu hits, %lu misses", i, busy, w.loops,
+		   w.hits, w.misses);
+	KUNIT_EXPECT_EQ(test, i, RACE_ROUNDS);
+	KUNIT_EXPECT_EQ(test, met, 2 * RACE_MEETINGS);
+	KUNIT_EXPECT_GE(test, w.hits, RACE_MEETINGS);
+	KUNIT_EXPECT_GE(test, w.misses, RACE_MEETINGS);
 	KUNIT_EXPECT_EQ(test, w.lost, 0);
-	KUNIT_EXPECT_GE(test, rounds, RACE_ROUNDS);
-	KUNIT_EXPECT_GE(test, overlapped, RACE_ROUNDS / 2);
-	KUNIT_EXPECT_GT(test, w.hits, 0);
-	KUNIT_EXPECT_GT(test, w.misses, 0);
 	do_unregister(test, stable);
 }
 
