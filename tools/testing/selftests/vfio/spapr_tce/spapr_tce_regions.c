@@ -93,7 +93,7 @@ TEST_F(v2, many_regions)
 
 #define CYCLES		1000
 #define WARM_UP		20
-#define LOST_KB		(32L << 10)	/* two of the 1000 cycles */
+#define LOST_KB		(64L << 10)	/* four of the 1000 cycles */
 #define LOST_SLAB_KB	(4L << 10)
 
 /* How far the children came, in memory shared with them. */
