@@ -60,6 +60,23 @@ struct tce_batch {
 	struct iommu_tce_change change;
 };
 
+/* The arrays stay as they are: nothing looks beyond their counts. */
+static void batch_init(struct tce_batch *batch, struct iommu_table *tbl, struct mm_struct *mm,
+		       unsigned long first, unsigned long npages)
+{
+	batch->tbl = tbl;
+	batch->mm = mm;
+	batch->first = first;
+	batch->end = first;
+	batch->stale = false;
+	batch->nr = 0;
+	batch->change.entry = first;
+	batch->change.left = npages;
+	batch->change.perm = 0;
+	batch->change.no_view = false;
+	batch->change.nr_runs = 0;
+}
+
 /* Kill, and only then let go of the memory behind the old TCEs. */
 static void batch_flush(struct tce_batch *batch)
 {
@@ -145,8 +162,9 @@ static void request_unhold(const struct iommu_table *tbl, const struct iommu_tce
 	}
 }
 
-/* Count all TCEs of a request in their regions, or none of them. */
-static int request_hold(const struct iommu_table *tbl, const struct iommu_tce_request *req)
+/* Count all TCEs of a request in their regions, or none; @first is the first region. */
+static int request_hold(const struct iommu_table *tbl, const struct iommu_tce_request *req,
+			struct mm_iommu_region **first)
 {
 	struct mm_iommu_region *region;
 	unsigned long done = 0, n;
@@ -161,6 +179,8 @@ static int request_hold(const struct iommu_table *tbl, const struct iommu_tce_re
 		}
 		if (req->perm & TCE_PCI_WRITE)
 			mm_iommu_mark_written(region);
+		if (!done)
+			*first = region;
 		done += n;
 	}
 	return 0;
@@ -176,7 +196,7 @@ static int request_fill(struct tce_batch *batch, const struct iommu_tce_request 
 	unsigned long ua = req->ua + (done << page_shift);
 	int ret;
 
-	if (!*region || ua > (*region)->last)
+	if (ua > (*region)->last)
 		*region = mm_iommu_owner(req->mm, ua);
 	change->hpas = mm_iommu_hpas(*region, ua, &bytes);
 	change->hpa_shift = (*region)->blocks.shift;
@@ -205,14 +225,14 @@ static int request_fill(struct tce_batch *batch, const struct iommu_tce_request 
  */
 int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 {
-	struct tce_batch batch = {
-		.tbl = tbl, .mm = req->mm, .first = req->entry,
-	};
-	struct mm_iommu_region *region = NULL;
+	struct mm_iommu_region *region;
+	struct tce_batch batch;
 	unsigned long end = req->entry + req->npages;
 	int ret;
 
-	ret = request_hold(tbl, req);
+	if (!req->npages)
+		return 0;
+	ret = request_hold(tbl, req, &region);
 	if (ret)
 		return ret;
 	if (tbl->it_ops->prealloc)
@@ -222,11 +242,15 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 		return ret;
 	}
 
-	batch.change.entry = req->entry;
-	while (batch.change.entry < end && !ret) {
+	batch_init(&batch, tbl, req->mm, req->entry, 0);
+	for (;;) {
 		ret = request_fill(&batch, req, &region);
-		if (!ret && fatal_signal_pending(current) && batch.change.entry < end)
+		if (ret || batch.change.entry == end)
+			break;
+		if (fatal_signal_pending(current)) {
 			ret = -EINTR;
+			break;
+		}
 		cond_resched();
 	}
 	batch_flush(&batch);
@@ -249,7 +273,6 @@ static int request_wipe(struct tce_batch *batch)
 	int ret = batch->tbl->it_ops->exchange(batch->tbl, &batch->change);
 
 	batch_collect(batch);
-	cond_resched();
 	return ret;
 }
 
@@ -264,16 +287,21 @@ static int request_wipe(struct tce_batch *batch)
  */
 int iommu_tce_unmap(struct iommu_table *tbl, const struct iommu_tce_request *req)
 {
-	struct tce_batch batch = {
-		.tbl = tbl, .mm = req->mm, .first = req->entry,
-		.change = { .entry = req->entry, .left = req->npages },
-	};
-	int ret = 0;
+	struct tce_batch batch;
+	int ret;
 
-	while (batch.change.left && !ret) {
+	if (!req->npages)
+		return 0;
+	batch_init(&batch, tbl, req->mm, req->entry, req->npages);
+	for (;;) {
 		ret = request_wipe(&batch);
-		if (!ret && fatal_signal_pending(current) && batch.change.left)
+		if (ret || !batch.change.left)
+			break;
+		if (fatal_signal_pending(current)) {
 			ret = -EINTR;
+			break;
+		}
+		cond_resched();
 	}
 	batch_flush(&batch);
 	return ret;
@@ -292,14 +320,12 @@ EXPORT_SYMBOL_GPL(iommu_tce_unmap);
  */
 void iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm)
 {
-	struct tce_batch batch = {
-		.tbl = tbl, .mm = mm, .first = tbl->it_offset,
-		.change = { .entry = tbl->it_offset, .left = tbl->it_size },
-	};
+	struct tce_batch batch;
 
+	batch_init(&batch, tbl, mm, tbl->it_offset, tbl->it_size);
 	tbl->it_ops->close(tbl);
 	while (batch.change.left && !request_wipe(&batch))
-		;
+		cond_resched();
 	batch_flush(&batch);
 }
 EXPORT_SYMBOL_GPL(iommu_tce_close);
