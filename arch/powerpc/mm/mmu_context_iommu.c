@@ -725,6 +725,7 @@ notrace struct mm_iommu_region *mm_iommu_hold_rm(struct mm_struct *mm, unsigned 
 
 	return region && atomic_long_add_unless(&region->mapped, 1, 0) ? region : NULL;
 }
+
 NOKPROBE_SYMBOL(mm_iommu_hold_rm);
 
 /**
@@ -741,6 +742,7 @@ notrace struct mm_iommu_region *mm_iommu_owner_rm(struct mm_struct *mm, unsigned
 
 	return regions ? region_find(regions, ua, ua) : NULL;
 }
+
 NOKPROBE_SYMBOL(mm_iommu_owner_rm);
 
 /**
@@ -755,8 +757,15 @@ NOKPROBE_SYMBOL(mm_iommu_owner_rm);
  */
 notrace bool mm_iommu_drop_rm(struct mm_iommu_region *region)
 {
-	return atomic_long_add_unless(&region->mapped, -1, 1);
+	long mapped = atomic_long_read(&region->mapped);
+
+	do {
+		if (mapped == 1)
+			return false;
+	} while (!atomic_long_try_cmpxchg(&region->mapped, &mapped, mapped - 1));
+	return true;
 }
+
 NOKPROBE_SYMBOL(mm_iommu_drop_rm);
 
 /**
