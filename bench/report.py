@@ -29,6 +29,10 @@ PROFILED = (("map/64K/2 levels", "MAP of 4096 TCEs of 64K into a window of two l
             ("register/base pages", "REGISTER of 256 MB in base pages"))
 KILLS = re.compile(r"(map|overwrite|unmap|unmap of nothing)/64K/2 levels|window/(UNMAP|REMOVE|closing)")
 FIRMWARE = re.compile("window/(CREATE|REMOVE|closing)")
+# R9: what many regions cost, against few, at most.
+BOUNDS = (("lookup/MAP of one TCE, 16384 regions", "lookup/MAP of one TCE, 1 regions", 2),
+          ("lookup/REGISTER beside 16384 regions", "lookup/REGISTER beside 1 regions", 2),
+          ("churn/unregister 16384 regions", "churn/unregister 1 regions", 2))
 PLOTTED = ("register/", "unregister/", "map/64K/", "overwrite/64K/2", "unmap/64K/2", "one by one/",
            "lookup/MAP", "window/REMOVE", "window/closing", "guest start")
 
@@ -164,6 +168,13 @@ def ratio(a, b):
     return f"{a / b:.1f}" if a / b < 100 else f"{a / b:.0f}"
 
 
+def check_bounds(machine, run):
+    for many, few, times in BOUNDS:
+        a, b = run.figure(many), run.figure(few)
+        if a is not None and b is not None and a > times * b:
+            raise Failure(f"{machine}: {many}: {text(a)}, more than {times} times {text(b)}")
+
+
 def order(name):
     """Groups stay together: instructions, then kills, firmware calls and memory."""
     for i, word in enumerate(("kills/", "firmware calls/", "memory/")):
@@ -192,6 +203,7 @@ def read_all(where, need_base):
         machine = os.path.basename(path)[:-len("-ours.out")]
         base = Run(os.path.join(where, machine + "-base")) if need_base else None
         ours = Run(path[:-len(".out")])
+        check_bounds(machine, ours)
         table[machine] = (base, ours, list(machine_rows(base, ours)))
     if not table:
         raise Failure(f"no measurements in {where}")

@@ -18,6 +18,10 @@ point 6 map/64K/2 levels | TCE | 101
 memory memory/x | KiB | 512
 points 6
 """
+MANY = """point 7 lookup/MAP of one TCE, 1 regions | call | 1
+point 8 lookup/MAP of one TCE, 16384 regions | call | 1
+points 8
+"""
 
 
 def counts(per, noise=500, loop=2002, kills=1, end="end 6\n"):
@@ -28,11 +32,17 @@ def counts(per, noise=500, loop=2002, kills=1, end="end 6\n"):
             record(5, 1000 + 101 * per + noise) + record(6, 1000 + 101 * per) + end)
 
 
-def run(mode, base, ours, results=None):
+def many(slow):
+    """Counts of OUT and MANY, where a lookup among many regions is `slow` times one among one."""
+    tail = f"record 7 100 0 0\n(user space) 100 0\nrecord 8 {100 * slow} 0 0\n(user space) 100 0\n"
+    return counts(200, end=tail + "end 8\n")
+
+
+def run(mode, base, ours, results=None, out=OUT):
     """Exit status, what was printed, and RESULTS afterwards."""
     with tempfile.TemporaryDirectory() as where:
         for kind, text in (("base", base), ("ours", ours)):
-            for suffix, content in (("out", OUT), ("counts", text)):
+            for suffix, content in (("out", out), ("counts", text)):
                 with open(f"{where}/m-{kind}.{suffix}", "w", encoding="ascii") as f:
                     f.write(content)
         path = f"{where}/RESULTS.md"
@@ -66,6 +76,11 @@ def cases():
     yield "check: a workload that is gone fails", "not measured any more" in run(
         "check", "", counts(200), summary.replace("| map/64K/2 levels |", "| map/lost | | 1 | 1 | | | |\n| map/64K/2 levels |"))[1]
     yield "check: no summary fails", run("check", "", counts(200))[0] != 0
+    out = OUT.replace("points 6\n", MANY)
+    yield "R9 lookups among many regions cost at most twice as much", (
+        run("make", many(2), many(2), out=out)[0] == 0)
+    yield "R9 and a run in which they cost more is refused", (
+        "16384 regions: 300, more than 2 times" in run("make", many(2), many(3), out=out)[1])
     yield "a counter that miscounts a loop is refused", run("make", counts(500), counts(200, loop=2100))[0] != 0
     yield "counts without an end are refused", run("make", counts(500), counts(200, end=""))[0] != 0
     yield "a point without its count is refused", run(
