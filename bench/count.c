@@ -380,6 +380,8 @@ static void translate(uint64_t id, struct qemu_plugin_tb *tb)
 {
 	size_t n = qemu_plugin_tb_n_insns(tb), i, f;
 
+	if (!counts)	/* not to be had before there is a processor */
+		counts = qemu_plugin_scoreboard_find(score, 0);
 	for (i = 0; i < n; i++) {
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
 		uint64_t vaddr = qemu_plugin_insn_vaddr(insn);
@@ -502,12 +504,10 @@ int qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, cha
 		fail("no timer_interrupt in", syms);
 
 	cells = 2 * nr;
-	if (qemu_plugin_register_vcpu_insn_exec_inline) {
+	if (qemu_plugin_register_vcpu_insn_exec_inline)
 		counts = zeroed(cells, sizeof(*counts));
-	} else {
+	else
 		score = qemu_plugin_scoreboard_new(cells * sizeof(*counts));
-		counts = qemu_plugin_scoreboard_find(score, 0);
-	}
 	excluded = zeroed(cells, sizeof(*excluded));
 	record = zeroed(cells, sizeof(*record));
 	timer.from = zeroed(cells, sizeof(*timer.from));

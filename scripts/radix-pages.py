@@ -122,4 +122,7 @@ def main():
     debugger.ask("D")
 
 
-main()
+try:
+    main()
+except OSError as error:
+    sys.exit(f"radix-pages: QEMU went away: {error}")
