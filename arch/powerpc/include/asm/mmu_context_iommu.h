@@ -12,6 +12,8 @@
 #include <linux/compiler.h>
 #include <linux/mm_types.h>
 #include <linux/rbtree_latch.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
 #include <asm/mm_iommu_blocks.h>
