@@ -309,13 +309,14 @@ TEST_F(v2, bad_input_costs_nothing)
 	}
 	/*
 	 * What RCU still holds back goes within seconds, what is lost does not: in
-	 * 8000 rounds the smallest of our objects makes 2 MB.
+	 * 8000 rounds the smallest of our objects makes 2 MB, the smallest page 32 MB.
+	 * The free lists of the processors may hold some MB of pages back for ever.
 	 */
 	for (i = 0; i < 300 && (spapr_meminfo_kb("Slab") > slab + 1536 ||
-				spapr_meminfo_kb("MemFree") < memfree - 4096); i++)
+				spapr_meminfo_kb("MemFree") < memfree - 16384); i++)
 		usleep(100000);
 	EXPECT_GE(slab + 1536, spapr_meminfo_kb("Slab"));
-	EXPECT_LE(memfree - 4096, spapr_meminfo_kb("MemFree"));
+	EXPECT_LE(memfree - 16384, spapr_meminfo_kb("MemFree"));
 	EXPECT_EQ(self->st.pins, spapr_pins_held());
 }
 
