@@ -267,7 +267,7 @@ static int window_create_default(struct tce_container *container)
 	return ret;
 }
 
-/* ---- v1: pages pinned one by one, for one TCE each ---- */
+/* ---- v1: pages pinned one by one, for one TCE each, in a table of one level ---- */
 
 static void v1_unpin(unsigned long tce)
 {
@@ -347,8 +347,6 @@ static int v1_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 	ret = v1_pin(tbl, req, hpas);
 	if (ret)
 		goto free;
-	if (tbl->it_ops->prealloc)
-		ret = tbl->it_ops->prealloc(tbl, req->entry, req->npages);
 
 	while (!ret && change.entry < end) {
 		first = change.entry;

@@ -46,7 +46,7 @@ static struct reference reference(unsigned int page_shift, __u64 size, unsigned 
 	tables = entries;
 	for (i = 0; i < levels; i++) {
 		tables = (tables + ((u128)1 << ref.bits) - 1) >> ref.bits;
-		ref.table_bytes += tables * ref.level_bytes * (i ? 1 : 2);
+		ref.table_bytes += tables * ref.level_bytes * 2;
 	}
 	return ref;
 }

@@ -8,7 +8,8 @@
  *
  * hold	   raise the mapped count of each region that the new TCEs will point
  *	   into.  This finds memory that is not registered, and keeps the rest.
- * prealloc  make all levels of the table that the entries need.
+ * prealloc  make all levels of the table that the entries need, and keep them.
+ *	   Left out for a few entries whose levels exist.
  * exchange  write the TCEs and owners, run by run; collect the old owners.
  *	   Nothing can fail from here on but closing the table.
  * kill	   tell the hardware to forget what it cached, once for the request.
@@ -73,22 +74,32 @@ static void batch_init(struct tce_batch *batch, struct iommu_table *tbl, struct 
 	batch->change.entry = first;
 	batch->change.left = npages;
 	batch->change.perm = 0;
+	batch->change.whole = false;
 	batch->change.no_view = false;
+	batch->change.loose = NULL;
 	batch->change.nr_runs = 0;
 }
 
-/* Kill, and only then let go of the memory behind the old TCEs. */
+/* Kill, and only then let go of what the hardware could reach before. */
 static void batch_flush(struct tce_batch *batch)
 {
+	struct iommu_table *tbl = batch->tbl;
 	unsigned int i;
 
 	if (batch->stale) {
 		mb(); /* the PHB must see the new TCEs when it reads them again */
-		iommu_tce_kill(batch->tbl, batch->first, batch->end - batch->first);
-		iommu_flush_tce(batch->tbl);
+		if (unlikely(batch->change.loose))
+			iommu_tce_kill(tbl, tbl->it_offset, tbl->it_size);
+		else
+			iommu_tce_kill(tbl, batch->first, batch->end - batch->first);
+		iommu_flush_tce(tbl);
 	}
 	for (i = 0; i < batch->nr; i++)
 		mm_iommu_drop(batch->drops[i].region, batch->drops[i].n);
+	if (unlikely(batch->change.loose)) {
+		tbl->it_ops->free_loose(tbl, batch->change.loose);
+		batch->change.loose = NULL;
+	}
 	batch->nr = 0;
 	batch->stale = false;
 	batch->first = batch->end;
@@ -128,9 +139,10 @@ static void batch_collect(struct tce_batch *batch)
 	struct mm_iommu_region *region;
 	unsigned long ua, left, n;
 
-	batch->end = batch->change.entry;
-	if (batch->change.nr_runs)
+	if (batch->change.nr_runs || batch->change.loose ||
+	    (batch->change.perm && batch->end != batch->change.entry))
 		batch->stale = true;
+	batch->end = batch->change.entry;
 
 	for (i = 0; i < batch->change.nr_runs; i++) {
 		ua = batch->change.runs[i].owner;
@@ -186,15 +198,14 @@ static int request_hold(const struct iommu_table *tbl, const struct iommu_tce_re
 	return 0;
 }
 
-/* Write as many TCEs as one chunk of addresses, lock span and batch of runs allow. */
-static int request_fill(struct tce_batch *batch, const struct iommu_tce_request *req,
+/* Describe the next TCEs, as many as one chunk of addresses has. */
+static void request_aim(struct tce_batch *batch, const struct iommu_tce_request *req,
 			struct mm_iommu_region **region)
 {
 	struct iommu_tce_change *change = &batch->change;
 	unsigned int page_shift = batch->tbl->it_page_shift;
 	unsigned long done = change->entry - req->entry, bytes;
 	unsigned long ua = req->ua + (done << page_shift);
-	int ret;
 
 	if (ua > (*region)->last)
 		*region = mm_iommu_owner(req->mm, ua);
@@ -204,10 +215,51 @@ static int request_fill(struct tce_batch *batch, const struct iommu_tce_request 
 	change->owner = ua;
 	change->perm = req->perm;
 	change->left = min(req->npages - done, bytes >> page_shift);
+}
 
-	ret = batch->tbl->it_ops->exchange(batch->tbl, change);
+/* Write as many of them as one leaf and the room for old owners allow. */
+static int request_fill(struct tce_batch *batch)
+{
+	int ret = batch->tbl->it_ops->exchange(batch->tbl, &batch->change);
+
 	batch_collect(batch);
-	batch->stale = true;
+	return ret;
+}
+
+/* Write all TCEs of a request, whose levels exist. */
+static int request_fill_all(struct tce_batch *batch, const struct iommu_tce_request *req,
+			    struct mm_iommu_region *region)
+{
+	const unsigned long end = req->entry + req->npages;
+	int ret;
+
+	for (;;) {
+		ret = request_fill(batch);
+		if (ret || batch->change.entry == end)
+			return ret;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+		request_aim(batch, req, &region);
+	}
+}
+
+/* Nothing has been written: make the levels, then write. */
+static int request_fill_levels(struct tce_batch *batch, const struct iommu_tce_request *req,
+			       struct mm_iommu_region *region)
+{
+	const struct iommu_table_ops *ops = batch->tbl->it_ops;
+	int ret;
+
+	batch->change.whole = false;
+	if (!ops->prealloc)
+		return request_fill_all(batch, req, region);
+
+	ret = ops->prealloc(batch->tbl, req->entry, req->npages);
+	if (ret)
+		return ret;
+	ret = request_fill_all(batch, req, region);
+	ops->release(batch->tbl);
 	return ret;
 }
 
@@ -227,7 +279,6 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 {
 	struct mm_iommu_region *region;
 	struct tce_batch batch;
-	unsigned long end = req->entry + req->npages;
 	int ret;
 
 	if (!req->npages)
@@ -235,24 +286,14 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 	ret = request_hold(tbl, req, &region);
 	if (ret)
 		return ret;
-	if (tbl->it_ops->prealloc)
-		ret = tbl->it_ops->prealloc(tbl, req->entry, req->npages);
-	if (ret) {
-		request_unhold(tbl, req, 0, req->npages);
-		return ret;
-	}
 
 	batch_init(&batch, tbl, req->mm, req->entry, 0);
-	for (;;) {
-		ret = request_fill(&batch, req, &region);
-		if (ret || batch.change.entry == end)
-			break;
-		if (fatal_signal_pending(current)) {
-			ret = -EINTR;
-			break;
-		}
-		cond_resched();
-	}
+	request_aim(&batch, req, &region);
+	/* The levels for a few entries mostly exist, and keeping them is not for free. */
+	batch.change.whole = req->npages <= min(batch.change.left, IOMMU_TCE_RUNS);
+	ret = batch.change.whole ? request_fill(&batch) : -EAGAIN;
+	if (ret == -EAGAIN)
+		ret = request_fill_levels(&batch, req, region);
 	batch_flush(&batch);
 
 	if (ret)

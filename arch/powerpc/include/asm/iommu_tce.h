@@ -35,8 +35,12 @@ struct iommu_tce_run {
  * @hpa_offset: where in the first block the first TCE points to
  * @owner: what the user view records for the first entry, its user address; that of
  *	the next is one IOMMU page further on
+ * @whole: -EAGAIN, with nothing changed, unless all entries, at most IOMMU_TCE_RUNS, can be
+ *	changed in this call
  * @no_view: the memory is not pre-registered (v1): the user view is left alone and
  *	the owner of an old TCE is the TCE itself, address and permissions
+ * @loose: memory that the operation took out of the table, NULL at first; for
+ *	&iommu_table_ops.free_loose after a kill of the whole table
  * @nr_runs: how many @runs are in use; set by the operation
  * @runs: the owners of the valid TCEs that were replaced, in the order of entries
  *
@@ -51,7 +55,9 @@ struct iommu_tce_change {
 	unsigned int hpa_shift;
 	unsigned long hpa_offset;
 	u64 owner;
+	bool whole;
 	bool no_view;
+	void *loose;
 	unsigned int nr_runs;
 	struct iommu_tce_run runs[IOMMU_TCE_RUNS];
 };

@@ -8,20 +8,26 @@
  * both bits set.  The hardware reads all of it at any time.
  *
  * Only the first level exists from the start.  Others are allocated, zeroed,
- * before they are published with cmpxchg(); they stay until the table is freed,
- * so that a walker needs no lock.  Whoever publishes second frees its own level
- * and uses the first one's.
+ * before they are published with cmpxchg().  Whoever publishes second frees its
+ * own level and uses the first one's.
  *
- * Tables for user space have a user view: beside each TCE a word that says whose
- * memory it points to (its owner).  The view of a leaf lies right behind the
- * leaf, in the same allocation; the view of a single-level table, which may be
- * as large as the page allocator can give, is an allocation of its own.
+ * Each level of a table for user space has a shadow of the same size right behind
+ * it, in the same allocation, which the hardware never reads: behind a TCE its
+ * owner (whose memory it points to; this is the user view), behind the pointer to
+ * a leaf how many valid TCEs the leaf has.  A single-level table may be as large as
+ * the page allocator can give; its view is an allocation of its own.
  *
- * A TCE of such a table and its owner change together under a leaf lock, one of
- * an array hashed by position in the table.  A lock covers a lock span of
- * entries, never more than a leaf.  Nothing is called, allocated or waited for
- * under it.  Tables of the DMA API have no view and need no lock, because their
- * users own disjoint entries.
+ * A TCE of such a table, its owner and the count change together under a leaf
+ * lock, one of an array hashed by position in the table.  A lock covers a unit: a
+ * leaf, or a piece of a single-level table.  Leaves are looked up under the lock,
+ * too.  Nothing is called, allocated or waited for under it.  Tables of the DMA API
+ * have no shadow and need no lock, because their users own disjoint entries.
+ *
+ * A leaf of a table for user space that has become empty is given back, with the
+ * levels above it that pointed to nothing else.  One empty leaf stays, so that a
+ * driver that maps and unmaps a page at a time does not allocate each time.  Levels
+ * are taken out under &pnv_tce_tree.levels, are loose until the hardware has been
+ * told (the kill), and are freed when no walker can be in them.
  *
  * Cannot fail: clearing, looking up, killing, freeing.
  */
@@ -30,10 +36,12 @@
 #include <linux/iommu.h>
 #include <linux/log2.h>
 #include <linux/of.h>
+#include <linux/rwsem.h>
 #include <linux/sched.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
+#include <asm/asm-compat.h>
 #include <asm/iommu.h>
 #include <asm/iommu_tce.h>
 #include <asm/tce.h>
@@ -42,24 +50,33 @@
 
 #define PNV_TCE_VALID		(TCE_PCI_READ | TCE_PCI_WRITE)
 #define PNV_TCE_LOCKS		16
-#define PNV_TCE_LOCK_BITS	13	/* entries under one lock, at most */
+
+/* At most so many entries, or slots of a level, are looked at under a lock at a time. */
+#define PNV_TCE_STRETCH_BITS	13
+#define PNV_TCE_STRETCH		BIT(PNV_TCE_STRETCH_BITS)
 
 struct pnv_tce_lock {
-	spinlock_t lock;	/* for TCEs and owners */
+	spinlock_t lock;	/* for TCEs, owners and counts */
 } ____cacheline_aligned_in_smp;
 
 /**
  * struct pnv_tce_tree - what a powernv table has beyond struct iommu_table
  * @geo: shape of the table; constant
- * @user: the table has a user view; constant
- * @lock_bits: log2 of the entries under one leaf lock; constant
- * @locks: the leaf locks; each guards the TCEs and owners of its lock spans
+ * @user: the table is for user space and has a shadow; constant
+ * @unit_bits: log2 of the entries in a unit; constant
+ * @levels: held for reading where levels must stay, for writing to take some out
+ * @emptied: 1 + number of the unit that was found empty last; 0: none was
+ * @locks: the leaf locks; each guards the TCEs, owners and counts of its units
+ * @used: valid TCEs in each unit of a single-level table
  */
 struct pnv_tce_tree {
 	struct pnv_tce_geometry geo;
 	bool user;
-	unsigned int lock_bits;
+	unsigned int unit_bits;
+	struct rw_semaphore levels;
+	unsigned long emptied;
 	struct pnv_tce_lock locks[PNV_TCE_LOCKS];
+	unsigned long used[];
 };
 
 unsigned long pnv_ioda_parse_tce_sizes(struct pnv_phb *phb)
@@ -82,88 +99,137 @@ unsigned long pnv_ioda_parse_tce_sizes(struct pnv_phb *phb)
 	return sizes;
 }
 
-static unsigned long tce_load(const __be64 *tcep)
+/* One instruction each; as C with READ_ONCE() and a byte swap it would be ten. */
+static __always_inline u64 tce_load(const __be64 *tcep)
 {
-	return be64_to_cpu(READ_ONCE(*tcep));
+	u64 tce;
+
+	asm volatile(LDX_BE " %0,%y1" : "=r" (tce) : "Z" (*tcep));
+	return tce;
 }
 
-static void tce_store(__be64 *tcep, u64 tce)
+static __always_inline void tce_store(__be64 *tcep, u64 tce)
 {
-	WRITE_ONCE(*tcep, cpu_to_be64(tce));
+	asm volatile(STDX_BE " %1,%y0" : "=Z" (*tcep) : "r" (tce));
 }
 
-static __be64 *tce_level_of(unsigned long pointer)
+/* Whether there is anything in a slot; no byte order needed. */
+static __always_inline u64 tce_raw(const __be64 *tcep)
+{
+	return (u64 __force)READ_ONCE(*tcep);
+}
+
+static __be64 *tce_level_of(u64 pointer)
 {
 	return __va(pointer & ~PNV_TCE_VALID);
 }
 
-/* A zeroed level; leaves of user tables have their view behind them. */
-static __be64 *tce_level_alloc(const struct iommu_table *tbl, unsigned int level, gfp_t gfp)
+static unsigned long tce_level_slots(const struct pnv_tce_geometry *geo)
+{
+	return 1UL << geo->level_bits;
+}
+
+/* The word of the shadow behind a slot of a level. */
+static u64 *tce_shadow(const struct pnv_tce_geometry *geo, __be64 *slot)
+{
+	return (u64 __force *)slot + tce_level_slots(geo);
+}
+
+/* The first slot from @slot on, below @end, that holds something; @end if none does. */
+static unsigned long tce_next_used(const __be64 *level, unsigned long slot, unsigned long end)
+{
+	const __be64 *at = level + slot;
+
+	for (; slot + 8 <= end; slot += 8, at += 8)
+		if (tce_raw(at) | tce_raw(at + 1) | tce_raw(at + 2) | tce_raw(at + 3) |
+		    tce_raw(at + 4) | tce_raw(at + 5) | tce_raw(at + 6) | tce_raw(at + 7))
+			break;
+	while (slot < end && !tce_raw(level + slot))
+		slot++;
+	return slot;
+}
+
+/* A zeroed level, with its shadow if the table has one there. */
+static __be64 *tce_level_alloc(const struct iommu_table *tbl, gfp_t gfp)
 {
 	const struct pnv_tce_tree *tree = tbl->it_tree;
 	size_t bytes = pnv_tce_level_bytes(&tree->geo);
 
 	/* The slab aligns a power of two to its size, which is what the PHB needs. */
-	if (!level && tree->user && tree->geo.levels > 1)
+	if (tree->user && tree->geo.levels > 1)
 		bytes *= 2;
 	return kzalloc_node(bytes, gfp | __GFP_NOWARN, tbl->it_nid);
 }
 
 /* Publish a new level in @slot unless somebody else was first. */
-static unsigned long tce_level_publish(__be64 *slot, __be64 *level)
+static void tce_level_publish(__be64 *slot, __be64 *level)
 {
-	unsigned long pointer = __pa(level) | PNV_TCE_VALID;
-	u64 first;
+	u64 pointer = __pa(level) | PNV_TCE_VALID;
 
 	/* The full barrier orders the zeroes before the pointer, for the PHB and walkers. */
-	first = cmpxchg((u64 __force *)slot, 0, (u64 __force)cpu_to_be64(pointer));
-	if (!first)
-		return pointer;
-	kfree(level);
-	return be64_to_cpu((__be64 __force)first);
+	if (cmpxchg((u64 __force *)slot, 0, (u64 __force)cpu_to_be64(pointer)))
+		kfree(level);
 }
 
-/*
- * The leaf that holds @index, NULL when it does not exist.  @missing is set to the
- * height of the first level that does not, for pnv_tce_next().
+/**
+ * struct tce_walk - where a walk from the first level to a leaf ended
+ * @level: the leaf, or the level in which the pointer is missing
+ * @slot: the slot for the entry in @level
+ * @shift: log2 of how many entries a slot of @level covers; 0 for a leaf
+ * @up: the slot that points to @level; NULL for the first level
  */
-static __be64 *tce_leaf(const struct iommu_table *tbl, unsigned long index,
-			unsigned int *missing)
+struct tce_walk {
+	__be64 *level;
+	unsigned long slot;
+	unsigned int shift;
+	__be64 *up;
+};
+
+/*
+ * Walk down to height @bottom (0: leaves) for entry @index.  Return: whether all
+ * levels on the way exist.
+ */
+static __always_inline bool tce_walk(const struct iommu_table *tbl, unsigned long index,
+				     unsigned int bottom, struct tce_walk *walk)
 {
 	const struct pnv_tce_geometry *geo = &tbl->it_tree->geo;
-	__be64 *table = (__be64 *)tbl->it_base;
-	unsigned int level = geo->levels - 1;
-	unsigned long pointer;
+	const unsigned int bits = geo->level_bits;
+	const unsigned long mask = tce_level_slots(geo) - 1;
+	u64 pointer;
 
-	for (; level; level--) {
-		pointer = tce_load(&table[pnv_tce_slot(geo, index, level)]);
-		if (!pointer) {
-			*missing = level;
-			return NULL;
-		}
-		table = tce_level_of(pointer);
+	walk->level = (__be64 *)tbl->it_base;
+	walk->shift = (geo->levels - 1) * bits;
+	walk->up = NULL;
+	for (;;) {
+		walk->slot = (index >> walk->shift) & mask;
+		if (walk->shift == bottom * bits)
+			return true;
+		pointer = tce_load(&walk->level[walk->slot]);
+		if (!pointer)
+			return false;
+		walk->up = &walk->level[walk->slot];
+		walk->level = tce_level_of(pointer);
+		walk->shift -= bits;
 	}
-	return table;
+}
+
+/* How many entries there are from the walk's on to the end of what its slot covers. */
+static unsigned long tce_walk_rest(const struct tce_walk *walk, unsigned long index)
+{
+	return (((index >> walk->shift) + 1) << walk->shift) - index;
 }
 
 /* Make the leaf that holds @index exist. */
 static int tce_leaf_make(struct iommu_table *tbl, unsigned long index, gfp_t gfp)
 {
-	const struct pnv_tce_geometry *geo = &tbl->it_tree->geo;
-	__be64 *table = (__be64 *)tbl->it_base, *slot, *new;
-	unsigned int level = geo->levels - 1;
-	unsigned long pointer;
+	struct tce_walk walk;
+	__be64 *level;
 
-	for (; level; level--) {
-		slot = &table[pnv_tce_slot(geo, index, level)];
-		pointer = tce_load(slot);
-		if (!pointer) {
-			new = tce_level_alloc(tbl, level - 1, gfp);
-			if (!new)
-				return -ENOMEM;
-			pointer = tce_level_publish(slot, new);
-		}
-		table = tce_level_of(pointer);
+	while (!tce_walk(tbl, index, 0, &walk)) {
+		level = tce_level_alloc(tbl, gfp);
+		if (!level)
+			return -ENOMEM;
+		tce_level_publish(&walk.level[walk.slot], level);
 	}
 	return 0;
 }
@@ -175,92 +241,298 @@ static int tce_leaves_make(struct iommu_table *tbl, unsigned long index,
 	unsigned long end = index + npages;
 	int ret;
 
-	for (; index < end; index = pnv_tce_next(geo, index, 1)) {
+	for (;;) {
 		ret = tce_leaf_make(tbl, index, gfp);
-		if (ret)
+		index = pnv_tce_next(geo, index, 1);
+		if (ret || index >= end)
 			return ret;
 		if (gfpflags_allow_blocking(gfp))
 			cond_resched();
 	}
-	return 0;
-}
-
-/* How many of the @npages entries from @index on lie in the leaf of @index. */
-static unsigned long tce_in_leaf(const struct pnv_tce_geometry *geo, unsigned long index,
-				 unsigned long npages)
-{
-	return min(npages, (unsigned long)pnv_tce_next(geo, index, 1) - index);
 }
 
 #ifdef CONFIG_IOMMU_API
 
-/* Context: the caller holds the leaf lock of the entries. */
-static unsigned long tce_fill(__be64 *tcep, u64 *view, struct iommu_tce_change *change,
-			      unsigned long n, unsigned int page_shift)
+static spinlock_t *tce_lock(struct pnv_tce_tree *tree, unsigned long index)
 {
-	unsigned long i, old;
-	u64 owner = change->owner;
-
-	for (i = 0; i < n; i++, owner += 1UL << page_shift) {
-		old = tce_load(&tcep[i]);
-		if (unlikely(old) &&
-		    !iommu_tce_record_old(change, view ? view[i] : old, page_shift))
-			break;
-		tce_store(&tcep[i], iommu_tce_new(change, i, page_shift));
-		if (view)
-			view[i] = owner;
-	}
-	return i;
+	return &tree->locks[(index >> tree->unit_bits) % PNV_TCE_LOCKS].lock;
 }
 
-/* Context: the caller holds the leaf lock of the entries. */
-static unsigned long tce_wipe(__be64 *tcep, u64 *view, struct iommu_tce_change *change,
-			      unsigned long n, unsigned int page_shift)
-{
-	unsigned long i, old;
+/**
+ * struct tce_place - an entry of a table for user space, and what follows it
+ * @tces: the TCE
+ * @owners: its owner
+ * @used: how many valid TCEs there are in the unit
+ * @n: how many entries of the request may be changed from here in one go
+ */
+struct tce_place {
+	__be64 *tces;
+	u64 *owners;
+	unsigned long *used;
+	unsigned long n;
+};
 
-	for (i = 0; i < n; i++) {
-		old = tce_load(&tcep[i]);
-		if (!old)
-			continue;
-		if (!iommu_tce_record_old(change, view ? view[i] : old, page_shift))
-			break;
-		tce_store(&tcep[i], 0);
-		if (view)
-			view[i] = 0;
-	}
-	return i;
-}
-
-static u64 *tce_view(const struct iommu_table *tbl, __be64 *leaf)
-{
-	const struct pnv_tce_geometry *geo = &tbl->it_tree->geo;
-
-	if (geo->levels == 1)
-		return (u64 __force *)tbl->it_userspace;
-	return (u64 __force *)leaf + (1UL << geo->level_bits);
-}
-
-/* One lock span, or what is left of it.  Return: how many entries were changed. */
-static unsigned long tce_change_span(struct iommu_table *tbl, __be64 *leaf,
-				     unsigned long index, struct iommu_tce_change *change)
+/* Context: the caller holds the leaf lock of @index. */
+static __always_inline void tce_place(const struct iommu_table *tbl, unsigned long index,
+				      const struct tce_walk *walk, unsigned long left,
+				      struct tce_place *place)
 {
 	struct pnv_tce_tree *tree = tbl->it_tree;
-	unsigned long span = 1UL << tree->lock_bits;
-	unsigned long slot = pnv_tce_slot(&tree->geo, index, 0);
-	unsigned long n = min(change->left, span - (index & (span - 1)));
-	u64 *view = change->no_view ? NULL : tce_view(tbl, leaf) + slot;
-	spinlock_t *lock = &tree->locks[(index >> tree->lock_bits) % PNV_TCE_LOCKS].lock;
+	unsigned long unit = 1UL << tree->unit_bits;
 
-	spin_lock(lock);
-	if (!change->perm)
-		n = tce_wipe(leaf + slot, view, change, n, tbl->it_page_shift);
-	else if (!tbl->it_closed)
-		n = tce_fill(leaf + slot, view, change, n, tbl->it_page_shift);
+	place->tces = &walk->level[walk->slot];
+	if (walk->up) {
+		place->owners = tce_shadow(&tree->geo, place->tces);
+		place->used = (unsigned long *)tce_shadow(&tree->geo, walk->up);
+	} else {
+		place->owners = (u64 __force *)tbl->it_userspace + index;
+		place->used = &tree->used[index >> tree->unit_bits];
+	}
+	place->n = min3(left, unit - (index & (unit - 1)), PNV_TCE_STRETCH);
+}
+
+/*
+ * The old owners of a change are collected as runs.  The owner that would continue
+ * the run is kept outside of it, because then an entry costs only a comparison.
+ */
+#define TCE_NO_OWNER	(~0ULL)
+
+static void tce_run_end(struct iommu_tce_change *change, u64 next, unsigned int page_shift)
+{
+	struct iommu_tce_run *run = &change->runs[change->nr_runs - 1];
+
+	if (change->nr_runs)
+		run->n = (next - run->owner) >> page_shift;
+}
+
+/* Return: false if there is no room for another run. */
+static noinline bool tce_run_begin(struct iommu_tce_change *change, u64 next, u64 owner,
+				   unsigned int page_shift)
+{
+	if (change->nr_runs == IOMMU_TCE_RUNS)
+		return false;
+	tce_run_end(change, next, page_shift);
+	change->runs[change->nr_runs++].owner = owner;
+	return true;
+}
+
+/* Note the owner of a valid TCE.  Return: false if the entry cannot be changed now. */
+static __always_inline bool tce_run_add(struct iommu_tce_change *change, u64 *next, u64 owner,
+					unsigned int page_shift)
+{
+	if (unlikely(owner != *next) && !tce_run_begin(change, *next, owner, page_shift))
+		return false;
+	*next = owner + (1ULL << page_shift);
+	return true;
+}
+
+/*
+ * The loops that all the work is for.  Each changes entries of @place until there
+ * are no more, or no room for old owners, and returns how many it changed or passed.
+ * Context: the caller holds the leaf lock.
+ */
+static unsigned long tce_fill(const struct tce_place *place, struct iommu_tce_change *change,
+			      unsigned int page_shift)
+{
+	const u64 page = 1ULL << page_shift, block = 1ULL << change->hpa_shift;
+	u64 owner = change->owner, next = TCE_NO_OWNER, tce;
+	u64 offset = change->hpa_offset;
+	const u64 *hpa = change->hpas;
+	__be64 *tces = place->tces;
+	u64 *owners = place->owners;
+	unsigned long i = 0, end;
+
+	while (i < place->n) {
+		tce = (*hpa++ + offset) | change->perm;
+		end = min(place->n, i + ((block - offset) >> page_shift));
+		offset = 0;
+		for (; i < end; i++) {
+			if (tce_raw(&tces[i]) &&
+			    !tce_run_add(change, &next, owners[i], page_shift))
+				goto full;
+			tce_store(&tces[i], tce);
+			owners[i] = owner;
+			tce += page;
+			owner += page;
+		}
+	}
+full:
+	tce_run_end(change, next, page_shift);
+	return i;
+}
+
+/* The same where each TCE has a block of its own. */
+static unsigned long tce_fill_blocks(const struct tce_place *place,
+				     struct iommu_tce_change *change, unsigned int page_shift)
+{
+	const u64 page = 1ULL << page_shift, perm = change->perm;
+	u64 owner = change->owner, next = TCE_NO_OWNER;
+	const u64 *hpas = change->hpas;
+	__be64 *tces = place->tces;
+	u64 *owners = place->owners;
+	unsigned long i, n = place->n;
+
+	for (i = 0; i < n; i++) {
+		if (tce_raw(&tces[i]) && !tce_run_add(change, &next, owners[i], page_shift))
+			break;
+		tce_store(&tces[i], hpas[i] | perm);
+		owners[i] = owner;
+		owner += page;
+	}
+	tce_run_end(change, next, page_shift);
+	return i;
+}
+
+static unsigned long tce_wipe(const struct tce_place *place, struct iommu_tce_change *change,
+			      unsigned int page_shift)
+{
+	u64 next = TCE_NO_OWNER;
+	__be64 *tces = place->tces;
+	u64 *owners = place->owners;
+	unsigned long i = 0, n = place->n;
+
+	for (;;) {
+		i = tce_next_used(tces, i, n);
+		if (i == n)
+			break;
+		do {
+			if (!tce_run_add(change, &next, owners[i], page_shift))
+				goto full;
+			tce_store(&tces[i], 0);
+			owners[i] = 0;
+		} while (++i < n && tce_raw(&tces[i]));
+	}
+full:
+	tce_run_end(change, next, page_shift);
+	return i;
+}
+
+/* v1: new TCEs or none, entry by entry; a TCE is its own owner. */
+static unsigned long tce_swap(const struct tce_place *place, struct iommu_tce_change *change,
+			      unsigned int page_shift)
+{
+	unsigned long i;
+	u64 old;
+
+	for (i = 0; i < place->n; i++) {
+		old = tce_load(&place->tces[i]);
+		if (old && !iommu_tce_record_old(change, old, page_shift))
+			break;
+		tce_store(&place->tces[i],
+			  change->perm ? iommu_tce_new(change, i, page_shift) : 0);
+	}
+	return i;
+}
+
+static unsigned long tce_change(const struct iommu_table *tbl, const struct tce_place *place,
+				struct iommu_tce_change *change)
+{
+	unsigned int page_shift = tbl->it_page_shift, i;
+	unsigned long n, old = 0;
+
+	if (unlikely(change->no_view))
+		n = tce_swap(place, change, page_shift);
+	else if (!change->perm)
+		n = tce_wipe(place, change, page_shift);
+	else if (change->hpa_shift == page_shift)
+		n = tce_fill_blocks(place, change, page_shift);
 	else
-		n = 0;
-	spin_unlock(lock);
+		n = tce_fill(place, change, page_shift);
+
+	for (i = 0; i < change->nr_runs; i++)
+		old += change->runs[i].n;
+	*place->used += (change->perm ? n : 0) - old;
 	return n;
+}
+
+/* Make the level that the walk ended in loose. */
+static void tce_take_out(struct pnv_tce_tree *tree, const struct tce_walk *walk,
+			 struct iommu_tce_change *change)
+{
+	tce_store(walk->up, 0);
+	/* Nobody needs the shadow of an empty level: it holds the list together. */
+	*(void **)tce_shadow(&tree->geo, walk->level) = change->loose;
+	change->loose = walk->level;
+}
+
+/* Take the leaf of @index out of the table, if it is empty, and what becomes empty by it. */
+static void tce_give_back(struct iommu_table *tbl, unsigned long index,
+			  struct iommu_tce_change *change)
+{
+	struct pnv_tce_tree *tree = tbl->it_tree;
+	const unsigned long slots = tce_level_slots(&tree->geo);
+	unsigned int height = 0;
+	struct tce_walk walk;
+	bool empty;
+
+	/* Who changes many entries relies on levels.  This leaf will be found again. */
+	if (!down_write_trylock(&tree->levels))
+		return;
+	spin_lock(tce_lock(tree, index));
+	empty = tce_walk(tbl, index, 0, &walk) && !*tce_shadow(&tree->geo, walk.up);
+	if (empty)
+		tce_take_out(tree, &walk, change);
+	spin_unlock(tce_lock(tree, index));
+	while (empty) {
+		tce_walk(tbl, index, ++height, &walk);
+		empty = walk.up && tce_next_used(walk.level, 0, slots) == slots;
+		if (empty)
+			tce_take_out(tree, &walk, change);
+	}
+	up_write(&tree->levels);
+}
+
+/* The leaf of @index has been found empty: it may stay, the one before it not. */
+static void tce_found_empty(struct iommu_table *tbl, unsigned long index,
+			    struct iommu_tce_change *change)
+{
+	struct pnv_tce_tree *tree = tbl->it_tree;
+	unsigned long unit = (index >> tree->unit_bits) + 1, before;
+
+	if (READ_ONCE(tree->emptied) == unit)
+		return;
+	before = xchg(&tree->emptied, unit);
+	if (before && before != unit)
+		tce_give_back(tbl, (before - 1) << tree->unit_bits, change);
+}
+
+/**
+ * pnv_tce_free_loose() - free levels that were taken out of a table
+ * @tbl: the table
+ * @loose: from &iommu_tce_change.loose; the kill has been done
+ *
+ * Context: Process or hypercall, virtual mode; takes leaf locks.
+ */
+void pnv_tce_free_loose(struct iommu_table *tbl, void *loose)
+{
+	struct pnv_tce_tree *tree = tbl->it_tree;
+	unsigned int i;
+	__be64 *level;
+
+	/* Whoever walks does so with a leaf lock held. */
+	for (i = 0; i < PNV_TCE_LOCKS; i++) {
+		spin_lock(&tree->locks[i].lock);
+		spin_unlock(&tree->locks[i].lock);
+	}
+	while (loose) {
+		level = loose;
+		loose = *(void **)tce_shadow(&tree->geo, level);
+		kfree(level);
+	}
+}
+
+/* How many of the entries from @index on need not be looked at, as their unit is empty. */
+static unsigned long tce_skip_units(const struct pnv_tce_tree *tree, unsigned long index,
+				    unsigned long left)
+{
+	const unsigned long size = 1UL << tree->unit_bits;
+	unsigned long unit = index >> tree->unit_bits;
+	unsigned long last = (index + left - 1) >> tree->unit_bits;
+
+	do
+		unit++;
+	while (tree->geo.levels == 1 && unit <= last && !READ_ONCE(tree->used[unit]));
+	return min(left, unit * size - index);
 }
 
 /**
@@ -269,53 +541,92 @@ static unsigned long tce_change_span(struct iommu_table *tbl, __be64 *leaf,
  * @change: what to do; see &struct iommu_tce_change
  *
  * Goes on until nothing is left, there is no room to report one more old owner,
- * or a lock span of entries was changed, and leaves the rest in @change.  For new
- * TCEs the leaves must exist (pnv_tce_prealloc()).  The caller kills.
+ * or a stretch of entries was changed, and leaves the rest in @change.  The caller
+ * kills, and has what becomes loose freed.
  *
- * Context: Any, virtual mode; takes leaf locks.
- * Return: 0, or -ENODEV for new TCEs in a table that was closed.
+ * Context: Process or hypercall, virtual mode; takes a leaf lock.
+ * Return: 0.  -EAGAIN when @change is to be made as a whole and that is not possible, or
+ * when the leaf for the first new TCE does not exist; pnv_tce_prealloc() helps with
+ * both.  -ENODEV for new TCEs in a table that was closed.  On failure nothing has
+ * changed.
  */
 int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 {
-	const struct pnv_tce_geometry *geo = &tbl->it_tree->geo;
-	unsigned int missing = 0;
-	unsigned long index, n;
-	__be64 *leaf;
+	const unsigned long index = change->entry - tbl->it_offset;
+	struct pnv_tce_tree *tree = tbl->it_tree;
+	spinlock_t *lock = tce_lock(tree, index);
+	struct tce_place place;
+	struct tce_walk walk;
+	unsigned long n = 0;
+	bool empty = false;
+	int ret = 0;
 
 	change->nr_runs = 0;
 	if (change->perm & TCE_PCI_WRITE)
 		change->perm |= TCE_PCI_READ;	/* IODA2 has no write-only TCE */
 
-	while (change->left) {
-		index = change->entry - tbl->it_offset;
-		leaf = tce_leaf(tbl, index, &missing);
-		if (leaf) {
-			n = tce_change_span(tbl, leaf, index, change);
-			change->entry += n;
-			change->left -= n;
-			return n || change->nr_runs ? 0 : -ENODEV;
+	spin_lock(lock);
+	if (change->perm && unlikely(tbl->it_closed)) {
+		ret = -ENODEV;
+	} else if (likely(tce_walk(tbl, index, 0, &walk))) {
+		tce_place(tbl, index, &walk, change->left, &place);
+		if (change->whole && place.n < change->left) {
+			ret = -EAGAIN;
+		} else if (change->perm || *place.used) {
+			n = tce_change(tbl, &place, change);
+			empty = walk.up && !*place.used;
+		} else {
+			n = tce_skip_units(tree, index, change->left);
+			empty = walk.up;
 		}
-		if (WARN_ON_ONCE(change->perm))
-			return -ENODEV;
-		n = min(change->left, (unsigned long)pnv_tce_next(geo, index, missing) - index);
-		change->entry += n;
-		change->left -= n;
+	} else if (change->perm) {
+		ret = -EAGAIN;
+	} else {
+		/* On to the next pointer of the level, if it is not too far away. */
+		n = tce_next_used(walk.level, walk.slot + 1,
+				  min(tce_level_slots(&tree->geo),
+				      walk.slot + 1 + PNV_TCE_STRETCH)) - walk.slot - 1;
+		n = min(change->left, tce_walk_rest(&walk, index) + (n << walk.shift));
 	}
-	return 0;
+	spin_unlock(lock);
+
+	if (empty && !tbl->it_closed)
+		tce_found_empty(tbl, index, change);
+	change->entry += n;
+	change->left -= n;
+	return ret;
 }
 
 /**
- * pnv_tce_prealloc() - make all leaves for a run of entries exist
+ * pnv_tce_prealloc() - make all leaves for a run of entries exist, and stay
  * @tbl: the table
  * @entry: first entry, absolute
  * @npages: how many entries
  *
  * Context: Process, may sleep.
- * Return: 0 or -ENOMEM; levels that were made before the failure stay, empty.
+ * Return: 0, to be followed by pnv_tce_release() when the entries were changed; or
+ * -ENOMEM; levels that were made before the failure remain, empty.
  */
 int pnv_tce_prealloc(struct iommu_table *tbl, unsigned long entry, unsigned long npages)
 {
-	return tce_leaves_make(tbl, entry - tbl->it_offset, npages, GFP_KERNEL_ACCOUNT);
+	int ret;
+
+	down_read(&tbl->it_tree->levels);
+	ret = tce_leaves_make(tbl, entry - tbl->it_offset, npages, GFP_KERNEL_ACCOUNT);
+	if (ret)
+		up_read(&tbl->it_tree->levels);
+	return ret;
+}
+
+/**
+ * pnv_tce_release() - undo what pnv_tce_prealloc() did to keep levels
+ * @tbl: the table
+ *
+ * Context: Process.
+ */
+void pnv_tce_release(struct iommu_table *tbl)
+{
+	up_read(&tbl->it_tree->levels);
 }
 
 /**
@@ -359,19 +670,25 @@ unsigned long pnv_pci_ioda2_get_table_size(__u32 page_shift, __u64 window_size,
 #endif /* CONFIG_IOMMU_API */
 
 /*
- * Entry by entry, for the DMA API: kernel memory, no user view, entries that
- * belong to the caller alone.
+ * Entry by entry, for the DMA API: kernel memory, no shadow, entries that belong
+ * to the caller alone, levels that stay until the table goes.
  */
+
+/* How many of the @npages entries from @index on lie in the leaf of @index. */
+static unsigned long tce_in_leaf(const struct pnv_tce_geometry *geo, unsigned long index,
+				 unsigned long npages)
+{
+	return min(npages, (unsigned long)pnv_tce_next(geo, index, 1) - index);
+}
 
 int pnv_tce_build(struct iommu_table *tbl, long index, long npages,
 		  unsigned long uaddr, enum dma_data_direction direction,
 		  unsigned long attrs)
 {
-	const struct pnv_tce_geometry *geo = &tbl->it_tree->geo;
 	unsigned long perm = iommu_direction_to_tce_perm(direction);
 	u64 hpa = __pa(uaddr) & ~((1UL << tbl->it_page_shift) - 1);
 	unsigned long at = index - tbl->it_offset, n;
-	unsigned int missing;
+	struct tce_walk walk;
 	__be64 *tcep;
 
 	/* All levels first: a failure leaves no entry behind. */
@@ -381,8 +698,9 @@ int pnv_tce_build(struct iommu_table *tbl, long index, long npages,
 	if (perm & TCE_PCI_WRITE)
 		perm |= TCE_PCI_READ;
 	for (; npages; npages -= n, at += n) {
-		n = tce_in_leaf(geo, at, npages);
-		tcep = tce_leaf(tbl, at, &missing) + pnv_tce_slot(geo, at, 0);
+		n = tce_in_leaf(&tbl->it_tree->geo, at, npages);
+		tce_walk(tbl, at, 0, &walk);
+		tcep = walk.level + walk.slot;
 		for (unsigned long i = 0; i < n; i++, hpa += 1UL << tbl->it_page_shift)
 			tce_store(tcep + i, hpa | perm);
 	}
@@ -391,42 +709,37 @@ int pnv_tce_build(struct iommu_table *tbl, long index, long npages,
 
 void pnv_tce_free(struct iommu_table *tbl, long index, long npages)
 {
-	const struct pnv_tce_geometry *geo = &tbl->it_tree->geo;
 	unsigned long at = index - tbl->it_offset, end = at + npages, n;
-	unsigned int missing;
-	__be64 *leaf;
+	struct tce_walk walk;
 
-	while (at < end) {
-		leaf = tce_leaf(tbl, at, &missing);
-		if (!leaf) {
-			at = pnv_tce_next(geo, at, missing);
-			continue;
+	for (; at < end; at += n) {
+		if (tce_walk(tbl, at, 0, &walk)) {
+			n = tce_in_leaf(&tbl->it_tree->geo, at, end - at);
+			memset(walk.level + walk.slot, 0, n * sizeof(*walk.level));
+		} else {
+			n = tce_walk_rest(&walk, at);
 		}
-		n = tce_in_leaf(geo, at, end - at);
-		memset(leaf + pnv_tce_slot(geo, at, 0), 0, n * sizeof(*leaf));
-		at += n;
 	}
 }
 
 unsigned long pnv_tce_get(struct iommu_table *tbl, long index)
 {
-	unsigned long at = index - tbl->it_offset;
-	unsigned int missing;
-	__be64 *leaf = tce_leaf(tbl, at, &missing);
+	struct tce_walk walk;
 
-	return leaf ? tce_load(leaf + pnv_tce_slot(&tbl->it_tree->geo, at, 0)) : 0;
+	if (!tce_walk(tbl, index - tbl->it_offset, 0, &walk))
+		return 0;
+	return tce_load(walk.level + walk.slot);
 }
 
 /* Free what hangs off a level of height @level, then the level. */
 static void tce_level_free(const struct pnv_tce_geometry *geo, __be64 *table,
 			   unsigned int level)
 {
-	unsigned long pointer, slot;
+	const unsigned long end = level ? tce_level_slots(geo) : 0;
+	unsigned long slot = 0;
 
-	for (slot = 0; level && slot < 1UL << geo->level_bits; slot++) {
-		pointer = tce_load(&table[slot]);
-		if (pointer)
-			tce_level_free(geo, tce_level_of(pointer), level - 1);
+	while ((slot = tce_next_used(table, slot, end)) < end) {
+		tce_level_free(geo, tce_level_of(tce_load(&table[slot++])), level - 1);
 		cond_resched();
 	}
 	kfree(table);
@@ -475,24 +788,31 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset, __u32 page_shift
 {
 	gfp_t gfp = user ? GFP_KERNEL_ACCOUNT : GFP_KERNEL;
 	struct pnv_tce_geometry geo;
+	unsigned int unit_bits, i;
 	struct pnv_tce_tree *tree;
-	unsigned int i;
+	size_t units = 0;
 
 	if (!pnv_tce_geometry(page_shift, window_size, levels, &geo))
 		return -EINVAL;
 
-	tree = kzalloc_node(sizeof(*tree), gfp, nid);
+	unit_bits = geo.level_bits;
+	if (levels == 1) {
+		unit_bits = min(unit_bits, PNV_TCE_STRETCH_BITS);
+		units = user ? ((geo.entries - 1) >> unit_bits) + 1 : 0;
+	}
+	tree = kzalloc_node(struct_size(tree, used, units), gfp | __GFP_NOWARN, nid);
 	if (!tree)
 		return -ENOMEM;
 	tree->geo = geo;
 	tree->user = user;
-	tree->lock_bits = min(geo.level_bits, PNV_TCE_LOCK_BITS);
+	tree->unit_bits = unit_bits;
+	init_rwsem(&tree->levels);
 	for (i = 0; i < PNV_TCE_LOCKS; i++)
 		spin_lock_init(&tree->locks[i].lock);
 
 	tbl->it_tree = tree;
 	tbl->it_nid = nid;
-	tbl->it_base = (unsigned long)tce_level_alloc(tbl, levels - 1, gfp);
+	tbl->it_base = (unsigned long)tce_level_alloc(tbl, gfp);
 	if (user && levels == 1)
 		tbl->it_userspace = kzalloc_node(pnv_tce_level_bytes(&geo), gfp | __GFP_NOWARN,
 						 nid);

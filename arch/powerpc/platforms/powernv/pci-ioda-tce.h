@@ -97,19 +97,19 @@ static inline __u64 pnv_tce_level_count(const struct pnv_tce_geometry *geo,
 }
 
 /**
- * pnv_tce_table_bytes() - memory of a fully populated table
+ * pnv_tce_table_bytes() - memory of a fully populated table for user space
  * @geo: its geometry
  *
- * Return: bytes of all levels plus one more time the leaves, for the user view.
+ * Return: bytes of all levels and of the shadow behind each.
  */
 static inline __u64 pnv_tce_table_bytes(const struct pnv_tce_geometry *geo)
 {
-	__u64 count = pnv_tce_level_count(geo, 0);
 	unsigned int level;
+	__u64 count = 0;
 
 	for (level = 0; level < geo->levels; level++)
 		count += pnv_tce_level_count(geo, level);
-	return count * pnv_tce_level_bytes(geo);
+	return 2 * count * pnv_tce_level_bytes(geo);
 }
 
 /* The slot for table entry @index in the level of height @level. */

@@ -37,7 +37,9 @@ static void count_kill(struct iommu_table *tbl, unsigned long index, unsigned lo
 static struct iommu_table_ops test_ops = {
 	.tce_kill = count_kill,
 	.prealloc = pnv_tce_prealloc,
+	.release = pnv_tce_release,
 	.exchange = pnv_tce_exchange,
+	.free_loose = pnv_tce_free_loose,
 	.close = pnv_tce_close,
 	.free = pnv_pci_ioda2_table_free_pages,
 };
