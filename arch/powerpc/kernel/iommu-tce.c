@@ -61,8 +61,8 @@ struct tce_batch {
 	struct iommu_tce_change change;
 };
 
-/* The arrays stay as they are: nothing looks beyond their counts. */
-static void batch_init(struct tce_batch *batch, struct iommu_table *tbl, struct mm_struct *mm,
+/* The arrays are not initialized, as nothing looks beyond their counts. */
+static __always_inline void batch_init(struct tce_batch *batch, struct iommu_table *tbl, struct mm_struct *mm,
 		       unsigned long first, unsigned long npages)
 {
 	batch->tbl = tbl;
@@ -80,11 +80,24 @@ static void batch_init(struct tce_batch *batch, struct iommu_table *tbl, struct 
 	batch->change.nr_runs = 0;
 }
 
-/* Kill, and only then let go of what the hardware could reach before. */
-static void batch_flush(struct tce_batch *batch)
+/* Let go of what the hardware can no longer reach. */
+static noinline void batch_let_go(struct tce_batch *batch)
+{
+	unsigned int i;
+
+	for (i = 0; i < batch->nr; i++)
+		mm_iommu_drop(batch->drops[i].region, batch->drops[i].n);
+	batch->nr = 0;
+	if (batch->change.loose) {
+		batch->tbl->it_ops->free_loose(batch->tbl, batch->change.loose);
+		batch->change.loose = NULL;
+	}
+}
+
+/* Kill, and only then let go. */
+static __always_inline void batch_flush(struct tce_batch *batch)
 {
 	struct iommu_table *tbl = batch->tbl;
-	unsigned int i;
 
 	if (batch->stale) {
 		mb(); /* the PHB must see the new TCEs when it reads them again */
@@ -94,35 +107,31 @@ static void batch_flush(struct tce_batch *batch)
 			iommu_tce_kill(tbl, batch->first, batch->end - batch->first);
 		iommu_flush_tce(tbl);
 	}
-	for (i = 0; i < batch->nr; i++)
-		mm_iommu_drop(batch->drops[i].region, batch->drops[i].n);
-	if (unlikely(batch->change.loose)) {
-		tbl->it_ops->free_loose(tbl, batch->change.loose);
-		batch->change.loose = NULL;
-	}
-	batch->nr = 0;
+	if (batch->nr || batch->change.loose)
+		batch_let_go(batch);
 	batch->stale = false;
 	batch->first = batch->end;
 }
 
 /* Remember to drop @n counts of @region. */
-static void batch_add(struct tce_batch *batch, struct mm_iommu_region *region,
+static noinline void batch_add(struct tce_batch *batch, struct mm_iommu_region *region,
 		      unsigned long n)
 {
 	unsigned int i;
 
-	for (i = 0; i < batch->nr && batch->drops[i].region != region; i++)
-		;
+	for (i = 0; i < batch->nr; i++) {
+		if (batch->drops[i].region == region) {
+			batch->drops[i].n += n;
+			return;
+		}
+	}
 	if (i == BATCH_REGIONS) {
 		batch_flush(batch);
 		i = 0;
 	}
-	if (i == batch->nr) {
-		batch->drops[i].region = region;
-		batch->drops[i].n = 0;
-		batch->nr++;
-	}
-	batch->drops[i].n += n;
+	batch->drops[i].region = region;
+	batch->drops[i].n = n;
+	batch->nr = i + 1;
 }
 
 /* How many IOMMU pages from @ua on, at most @n, start in @region. */
@@ -132,29 +141,35 @@ static unsigned long pages_in_region(const struct mm_iommu_region *region, unsig
 	return min(n, ((region->last - ua) >> page_shift) + 1);
 }
 
-/* Turn the runs of old owners that the table reported into counts to drop. */
-static void batch_collect(struct tce_batch *batch)
+/* Turn a run of old owners into counts to drop. */
+static void batch_add_run(struct tce_batch *batch, const struct iommu_tce_run *run)
 {
-	unsigned int page_shift = batch->tbl->it_page_shift, i;
+	const unsigned int page_shift = batch->tbl->it_page_shift;
+	unsigned long ua = run->owner, left = run->n, n;
 	struct mm_iommu_region *region;
-	unsigned long ua, left, n;
 
-	if (batch->change.nr_runs || batch->change.loose ||
-	    (batch->change.perm && batch->end != batch->change.entry))
-		batch->stale = true;
-	batch->end = batch->change.entry;
-
-	for (i = 0; i < batch->change.nr_runs; i++) {
-		ua = batch->change.runs[i].owner;
-		for (left = batch->change.runs[i].n; left; left -= n, ua += n << page_shift) {
-			/* The counts about to be dropped keep the region in its place. */
-			region = mm_iommu_owner(batch->mm, ua);
-			if (WARN_ON_ONCE(!region))
-				break;
-			n = pages_in_region(region, ua, left, page_shift);
-			batch_add(batch, region, n);
-		}
+	for (; left; left -= n, ua += n << page_shift) {
+		/* The counts about to be dropped keep the region in its place. */
+		region = mm_iommu_owner(batch->mm, ua);
+		if (WARN_ON_ONCE(!region))
+			break;
+		n = pages_in_region(region, ua, left, page_shift);
+		batch_add(batch, region, n);
 	}
+}
+
+/* Take note of what the table has just changed. */
+static __always_inline void batch_collect(struct tce_batch *batch)
+{
+	const struct iommu_tce_change *change = &batch->change;
+	unsigned int i;
+
+	if (change->nr_runs || change->loose ||
+	    (change->perm && batch->end != change->entry))
+		batch->stale = true;
+	batch->end = change->entry;
+	for (i = 0; i < change->nr_runs; i++)
+		batch_add_run(batch, &change->runs[i]);
 }
 
 /* Give back the counts of a request from its @done-th page on. */
@@ -175,7 +190,7 @@ static void request_unhold(const struct iommu_table *tbl, const struct iommu_tce
 }
 
 /* Count all TCEs of a request in their regions, or none; @first is the first region. */
-static int request_hold(const struct iommu_table *tbl, const struct iommu_tce_request *req,
+static __always_inline int request_hold(const struct iommu_table *tbl, const struct iommu_tce_request *req,
 			struct mm_iommu_region **first)
 {
 	struct mm_iommu_region *region;
@@ -199,7 +214,7 @@ static int request_hold(const struct iommu_table *tbl, const struct iommu_tce_re
 }
 
 /* Describe the next TCEs, as many as one chunk of addresses has. */
-static void request_aim(struct tce_batch *batch, const struct iommu_tce_request *req,
+static __always_inline void request_aim(struct tce_batch *batch, const struct iommu_tce_request *req,
 			struct mm_iommu_region **region)
 {
 	struct iommu_tce_change *change = &batch->change;
@@ -218,7 +233,7 @@ static void request_aim(struct tce_batch *batch, const struct iommu_tce_request 
 }
 
 /* Write as many of them as one leaf and the room for old owners allow. */
-static int request_fill(struct tce_batch *batch)
+static __always_inline int request_fill(struct tce_batch *batch)
 {
 	int ret = batch->tbl->it_ops->exchange(batch->tbl, &batch->change);
 
@@ -278,7 +293,7 @@ static int request_fill_levels(struct tce_batch *batch, const struct iommu_tce_r
 int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 {
 	struct mm_iommu_region *region;
-	struct tce_batch batch;
+	struct tce_batch batch __uninitialized;
 	int ret;
 
 	if (!req->npages)
@@ -328,7 +343,7 @@ static int request_wipe(struct tce_batch *batch)
  */
 int iommu_tce_unmap(struct iommu_table *tbl, const struct iommu_tce_request *req)
 {
-	struct tce_batch batch;
+	struct tce_batch batch __uninitialized;
 	int ret;
 
 	if (!req->npages)
@@ -361,7 +376,7 @@ EXPORT_SYMBOL_GPL(iommu_tce_unmap);
  */
 void iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm)
 {
-	struct tce_batch batch;
+	struct tce_batch batch __uninitialized;
 
 	batch_init(&batch, tbl, mm, tbl->it_offset, tbl->it_size);
 	tbl->it_ops->close(tbl);

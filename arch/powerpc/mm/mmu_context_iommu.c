@@ -99,7 +99,7 @@ static const struct latch_tree_ops region_tree_ops = {
 };
 
 /* Context: RCU read section, regions lock, or real mode as at mm_iommu_hold_rm(). */
-static notrace struct mm_iommu_region *region_find(struct mm_iommu_regions *regions,
+static __always_inline struct mm_iommu_region *region_find(struct mm_iommu_regions *regions,
 						   unsigned long first, unsigned long last)
 {
 	struct ua_range range = { .first = first, .last = last };
@@ -619,8 +619,9 @@ EXPORT_SYMBOL_GPL(mm_iommu_abandon);
  * The region that a TCE for @ua may point into, or NULL.
  * Context: RCU read section, or real mode as described at mm_iommu_hold_rm().
  */
-static notrace struct mm_iommu_region *region_for_tce(struct mm_struct *mm, unsigned long ua,
-						      unsigned int page_shift)
+static __always_inline struct mm_iommu_region *region_for_tce(struct mm_struct *mm,
+							      unsigned long ua,
+							      unsigned int page_shift)
 {
 	struct mm_iommu_regions *regions = regions_of(mm);
 	struct mm_iommu_region *region;

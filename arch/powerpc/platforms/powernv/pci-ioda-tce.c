@@ -63,6 +63,7 @@ struct pnv_tce_lock {
  * struct pnv_tce_tree - what a powernv table has beyond struct iommu_table
  * @geo: shape of the table; constant
  * @user: the table is for user space and has a shadow; constant
+ * @top_shift: log2 of the entries that a slot of the first level covers; constant
  * @unit_bits: log2 of the entries in a unit; constant
  * @levels: held for reading where levels must stay, for writing to take some out
  * @emptied: 1 + number of the unit that was found empty last; 0: none was
@@ -72,6 +73,7 @@ struct pnv_tce_lock {
 struct pnv_tce_tree {
 	struct pnv_tce_geometry geo;
 	bool user;
+	unsigned int top_shift;
 	unsigned int unit_bits;
 	struct rw_semaphore levels;
 	unsigned long emptied;
@@ -113,10 +115,15 @@ static __always_inline void tce_store(__be64 *tcep, u64 tce)
 	asm volatile(STDX_BE " %1,%y0" : "=Z" (*tcep) : "r" (tce));
 }
 
-/* Whether there is anything in a slot; no byte order needed. */
+/* Nothing is nothing in any byte order. */
 static __always_inline u64 tce_raw(const __be64 *tcep)
 {
 	return (u64 __force)READ_ONCE(*tcep);
+}
+
+static __always_inline void tce_clear(__be64 *tcep)
+{
+	WRITE_ONCE(*tcep, 0);
 }
 
 static __be64 *tce_level_of(u64 pointer)
@@ -186,31 +193,32 @@ struct tce_walk {
 };
 
 /*
- * Walk down to height @bottom (0: leaves) for entry @index.  Return: whether all
- * levels on the way exist.
+ * Walk down for entry @index, to the level whose slots cover 1 << @bottom entries (0:
+ * the leaf).  Return: whether all levels on the way exist.
  */
 static __always_inline bool tce_walk(const struct iommu_table *tbl, unsigned long index,
 				     unsigned int bottom, struct tce_walk *walk)
 {
-	const struct pnv_tce_geometry *geo = &tbl->it_tree->geo;
-	const unsigned int bits = geo->level_bits;
-	const unsigned long mask = tce_level_slots(geo) - 1;
-	u64 pointer;
+	const struct pnv_tce_tree *tree = tbl->it_tree;
+	const unsigned int bits = tree->geo.level_bits;
+	const unsigned long mask = tce_level_slots(&tree->geo) - 1;
+	__be64 *level = (__be64 *)tbl->it_base, *up = NULL;
+	unsigned int shift = tree->top_shift;
+	u64 pointer = 1;
 
-	walk->level = (__be64 *)tbl->it_base;
-	walk->shift = (geo->levels - 1) * bits;
-	walk->up = NULL;
-	for (;;) {
-		walk->slot = (index >> walk->shift) & mask;
-		if (walk->shift == bottom * bits)
-			return true;
-		pointer = tce_load(&walk->level[walk->slot]);
+	while (shift != bottom) {
+		pointer = tce_load(&level[(index >> shift) & mask]);
 		if (!pointer)
-			return false;
-		walk->up = &walk->level[walk->slot];
-		walk->level = tce_level_of(pointer);
-		walk->shift -= bits;
+			break;
+		up = &level[(index >> shift) & mask];
+		level = tce_level_of(pointer);
+		shift -= bits;
 	}
+	walk->level = level;
+	walk->slot = (index >> shift) & mask;
+	walk->shift = shift;
+	walk->up = up;
+	return pointer;
 }
 
 /* How many entries there are from the walk's on to the end of what its slot covers. */
@@ -305,79 +313,117 @@ static void tce_run_end(struct iommu_tce_change *change, u64 next, unsigned int 
 		run->n = (next - run->owner) >> page_shift;
 }
 
-/* Return: false if there is no room for another run. */
-static noinline bool tce_run_begin(struct iommu_tce_change *change, u64 next, u64 owner,
-				   unsigned int page_shift)
+/* Return: false if there is no room for a run that begins with @owner; else @next is set. */
+static bool tce_run_begin(struct iommu_tce_change *change, u64 *next, u64 owner,
+			  unsigned int page_shift)
 {
 	if (change->nr_runs == IOMMU_TCE_RUNS)
 		return false;
-	tce_run_end(change, next, page_shift);
+	tce_run_end(change, *next, page_shift);
 	change->runs[change->nr_runs++].owner = owner;
-	return true;
-}
-
-/* Note the owner of a valid TCE.  Return: false if the entry cannot be changed now. */
-static __always_inline bool tce_run_add(struct iommu_tce_change *change, u64 *next, u64 owner,
-					unsigned int page_shift)
-{
-	if (unlikely(owner != *next) && !tce_run_begin(change, *next, owner, page_shift))
-		return false;
-	*next = owner + (1ULL << page_shift);
+	*next = owner;
 	return true;
 }
 
 /*
- * The loops that all the work is for.  Each changes entries of @place until there
- * are no more, or no room for old owners, and returns how many it changed or passed.
+ * The loops that all the work is for, each in a function of its own without a call, so
+ * that everything is in registers.  They end at an entry whose old owner is not @next,
+ * the one that would continue the run.  Return: how many entries they changed.
+ */
+
+/* TCEs for memory that is contiguous from @tce, which has the permissions, on. */
+static noinline unsigned long tce_fill_run(__be64 *tces, u64 *owners, unsigned long n, u64 tce,
+					   u64 owner, u64 *pnext, u64 page)
+{
+	u64 next = *pnext;
+	unsigned long i;
+
+	for (i = 0; i < n; i++) {
+		if (tce_raw(&tces[i])) {
+			if (owners[i] != next)
+				break;
+			next += page;
+		}
+		tce_store(&tces[i], tce);
+		owners[i] = owner;
+		tce += page;
+		owner += page;
+	}
+	*pnext = next;
+	return i;
+}
+
+/* TCEs of which each has a block of its own. */
+static noinline unsigned long tce_fill_blocks(__be64 *tces, u64 *owners, unsigned long n,
+					      const u64 *hpas, u64 perm, u64 owner, u64 *pnext,
+					      u64 page)
+{
+	u64 next = *pnext;
+	unsigned long i;
+
+	for (i = 0; i < n; i++) {
+		if (tce_raw(&tces[i])) {
+			if (owners[i] != next)
+				break;
+			next += page;
+		}
+		tce_store(&tces[i], hpas[i] | perm);
+		owners[i] = owner;
+		owner += page;
+	}
+	*pnext = next;
+	return i;
+}
+
+/* Valid TCEs, cleared.  Owners lie at the same distance from all of them. */
+static noinline unsigned long tce_wipe_run(__be64 *tces, u64 *owners, unsigned long n,
+					   u64 next, u64 page)
+{
+	const long distance = (long)owners - (long)tces;
+	__be64 *tcep = tces;
+	u64 *owner;
+
+	for (; n; n--, tcep++) {
+		owner = (void *)tcep + distance;
+		if (!tce_raw(tcep) || *owner != next)
+			break;
+		tce_clear(tcep);
+		*owner = 0;
+		next += page;
+	}
+	return tcep - tces;
+}
+
+/*
+ * All entries of @place, as long as there is room for old owners.
+ * Return: how many were changed, or had nothing in them.
  * Context: the caller holds the leaf lock.
  */
 static unsigned long tce_fill(const struct tce_place *place, struct iommu_tce_change *change,
 			      unsigned int page_shift)
 {
 	const u64 page = 1ULL << page_shift, block = 1ULL << change->hpa_shift;
-	u64 owner = change->owner, next = TCE_NO_OWNER, tce;
-	u64 offset = change->hpa_offset;
-	const u64 *hpa = change->hpas;
-	__be64 *tces = place->tces;
-	u64 *owners = place->owners;
-	unsigned long i = 0, end;
+	unsigned long i = 0, n, offset;
+	u64 next = TCE_NO_OWNER, owner;
 
-	while (i < place->n) {
-		tce = (*hpa++ + offset) | change->perm;
-		end = min(place->n, i + ((block - offset) >> page_shift));
-		offset = 0;
-		for (; i < end; i++) {
-			if (tce_raw(&tces[i]) &&
-			    !tce_run_add(change, &next, owners[i], page_shift))
-				goto full;
-			tce_store(&tces[i], tce);
-			owners[i] = owner;
-			tce += page;
-			owner += page;
+	for (;;) {
+		owner = change->owner + (i << page_shift);
+		offset = change->hpa_offset + (i << page_shift);
+		n = place->n - i;
+		if (block == page) {
+			i += tce_fill_blocks(place->tces + i, place->owners + i, n,
+					     change->hpas + i, change->perm, owner, &next, page);
+		} else {
+			n = min(n, (block - (offset & (block - 1))) >> page_shift);
+			i += tce_fill_run(place->tces + i, place->owners + i, n,
+					  iommu_tce_new(change, i, page_shift), owner, &next,
+					  page);
 		}
-	}
-full:
-	tce_run_end(change, next, page_shift);
-	return i;
-}
-
-/* The same where each TCE has a block of its own. */
-static unsigned long tce_fill_blocks(const struct tce_place *place,
-				     struct iommu_tce_change *change, unsigned int page_shift)
-{
-	const u64 page = 1ULL << page_shift, perm = change->perm;
-	u64 owner = change->owner, next = TCE_NO_OWNER;
-	const u64 *hpas = change->hpas;
-	__be64 *tces = place->tces;
-	u64 *owners = place->owners;
-	unsigned long i, n = place->n;
-
-	for (i = 0; i < n; i++) {
-		if (tce_raw(&tces[i]) && !tce_run_add(change, &next, owners[i], page_shift))
+		if (i == place->n)
 			break;
-		tce_store(&tces[i], hpas[i] | perm);
-		owners[i] = owner;
-		owner += page;
+		if (place->tces[i] && place->owners[i] != next &&
+		    !tce_run_begin(change, &next, place->owners[i], page_shift))
+			break;
 	}
 	tce_run_end(change, next, page_shift);
 	return i;
@@ -387,28 +433,26 @@ static unsigned long tce_wipe(const struct tce_place *place, struct iommu_tce_ch
 			      unsigned int page_shift)
 {
 	u64 next = TCE_NO_OWNER;
-	__be64 *tces = place->tces;
-	u64 *owners = place->owners;
-	unsigned long i = 0, n = place->n;
+	unsigned long i = 0, n;
 
 	for (;;) {
-		i = tce_next_used(tces, i, n);
-		if (i == n)
+		i = tce_next_used(place->tces, i, place->n);
+		if (i == place->n)
 			break;
-		do {
-			if (!tce_run_add(change, &next, owners[i], page_shift))
-				goto full;
-			tce_store(&tces[i], 0);
-			owners[i] = 0;
-		} while (++i < n && tce_raw(&tces[i]));
+		if (place->owners[i] != next &&
+		    !tce_run_begin(change, &next, place->owners[i], page_shift))
+			break;
+		n = tce_wipe_run(place->tces + i, place->owners + i, place->n - i, next,
+				 1ULL << page_shift);
+		i += n;
+		next += n << page_shift;
 	}
-full:
 	tce_run_end(change, next, page_shift);
 	return i;
 }
 
 /* v1: new TCEs or none, entry by entry; a TCE is its own owner. */
-static unsigned long tce_swap(const struct tce_place *place, struct iommu_tce_change *change,
+static noinline unsigned long tce_swap(const struct tce_place *place, struct iommu_tce_change *change,
 			      unsigned int page_shift)
 {
 	unsigned long i;
@@ -424,18 +468,40 @@ static unsigned long tce_swap(const struct tce_place *place, struct iommu_tce_ch
 	return i;
 }
 
-static unsigned long tce_change(const struct iommu_table *tbl, const struct tce_place *place,
-				struct iommu_tce_change *change)
+/* A single entry, as guests have them changed: all of the above in a few steps. */
+static __always_inline unsigned long tce_change_one(const struct tce_place *place,
+						    struct iommu_tce_change *change)
 {
-	unsigned int page_shift = tbl->it_page_shift, i;
+	bool valid = tce_raw(place->tces);
+
+	if (valid) {
+		change->runs[0].owner = *place->owners;
+		change->runs[0].n = 1;
+		change->nr_runs = 1;
+	}
+	if (change->perm) {
+		tce_store(place->tces, (*change->hpas + change->hpa_offset) | change->perm);
+		*place->owners = change->owner;
+		*place->used += !valid;
+	} else if (valid) {
+		tce_clear(place->tces);
+		*place->owners = 0;
+		*place->used -= 1;
+	}
+	return 1;
+}
+
+static noinline unsigned long tce_change(struct tce_place at, struct iommu_tce_change *change,
+					 unsigned int page_shift)
+{
+	const struct tce_place *place = &at;
 	unsigned long n, old = 0;
+	unsigned int i;
 
 	if (unlikely(change->no_view))
 		n = tce_swap(place, change, page_shift);
 	else if (!change->perm)
 		n = tce_wipe(place, change, page_shift);
-	else if (change->hpa_shift == page_shift)
-		n = tce_fill_blocks(place, change, page_shift);
 	else
 		n = tce_fill(place, change, page_shift);
 
@@ -449,7 +515,7 @@ static unsigned long tce_change(const struct iommu_table *tbl, const struct tce_
 static void tce_take_out(struct pnv_tce_tree *tree, const struct tce_walk *walk,
 			 struct iommu_tce_change *change)
 {
-	tce_store(walk->up, 0);
+	tce_clear(walk->up);
 	/* Nobody needs the shadow of an empty level: it holds the list together. */
 	*(void **)tce_shadow(&tree->geo, walk->level) = change->loose;
 	change->loose = walk->level;
@@ -461,7 +527,7 @@ static void tce_give_back(struct iommu_table *tbl, unsigned long index,
 {
 	struct pnv_tce_tree *tree = tbl->it_tree;
 	const unsigned long slots = tce_level_slots(&tree->geo);
-	unsigned int height = 0;
+	unsigned int shift = 0;
 	struct tce_walk walk;
 	bool empty;
 
@@ -474,7 +540,8 @@ static void tce_give_back(struct iommu_table *tbl, unsigned long index,
 		tce_take_out(tree, &walk, change);
 	spin_unlock(tce_lock(tree, index));
 	while (empty) {
-		tce_walk(tbl, index, ++height, &walk);
+		shift += tree->geo.level_bits;
+		tce_walk(tbl, index, shift, &walk);
 		empty = walk.up && tce_next_used(walk.level, 0, slots) == slots;
 		if (empty)
 			tce_take_out(tree, &walk, change);
@@ -483,7 +550,7 @@ static void tce_give_back(struct iommu_table *tbl, unsigned long index,
 }
 
 /* The leaf of @index has been found empty: it may stay, the one before it not. */
-static void tce_found_empty(struct iommu_table *tbl, unsigned long index,
+static noinline void tce_found_empty(struct iommu_table *tbl, unsigned long index,
 			    struct iommu_tce_change *change)
 {
 	struct pnv_tce_tree *tree = tbl->it_tree;
@@ -521,8 +588,20 @@ void pnv_tce_free_loose(struct iommu_table *tbl, void *loose)
 	}
 }
 
+/* On to the next pointer of the level that the walk ended in, if it is not too far away. */
+static noinline unsigned long tce_skip_levels(const struct pnv_tce_tree *tree,
+					      unsigned long index, unsigned long left,
+					      struct tce_walk walk)
+{
+	unsigned long slot = walk.slot + 1, end;
+
+	end = min(tce_level_slots(&tree->geo), slot + PNV_TCE_STRETCH);
+	slot = tce_next_used(walk.level, slot, end) - slot;
+	return min(left, tce_walk_rest(&walk, index) + (slot << walk.shift));
+}
+
 /* How many of the entries from @index on need not be looked at, as their unit is empty. */
-static unsigned long tce_skip_units(const struct pnv_tce_tree *tree, unsigned long index,
+static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree, unsigned long index,
 				    unsigned long left)
 {
 	const unsigned long size = 1UL << tree->unit_bits;
@@ -573,7 +652,10 @@ int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 		if (change->whole && place.n < change->left) {
 			ret = -EAGAIN;
 		} else if (change->perm || *place.used) {
-			n = tce_change(tbl, &place, change);
+			if (place.n == 1 && !change->no_view)
+				n = tce_change_one(&place, change);
+			else
+				n = tce_change(place, change, tbl->it_page_shift);
 			empty = walk.up && !*place.used;
 		} else {
 			n = tce_skip_units(tree, index, change->left);
@@ -582,11 +664,7 @@ int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 	} else if (change->perm) {
 		ret = -EAGAIN;
 	} else {
-		/* On to the next pointer of the level, if it is not too far away. */
-		n = tce_next_used(walk.level, walk.slot + 1,
-				  min(tce_level_slots(&tree->geo),
-				      walk.slot + 1 + PNV_TCE_STRETCH)) - walk.slot - 1;
-		n = min(change->left, tce_walk_rest(&walk, index) + (n << walk.shift));
+		n = tce_skip_levels(tree, index, change->left, walk);
 	}
 	spin_unlock(lock);
 
@@ -805,6 +883,7 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset, __u32 page_shift
 		return -ENOMEM;
 	tree->geo = geo;
 	tree->user = user;
+	tree->top_shift = (levels - 1) * geo.level_bits;
 	tree->unit_bits = unit_bits;
 	init_rwsem(&tree->levels);
 	for (i = 0; i < PNV_TCE_LOCKS; i++)
