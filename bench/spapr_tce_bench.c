@@ -327,6 +327,31 @@ static void group_map(void)
 	memory_put(SMALL, va, size);
 }
 
+/*
+ * Requests of a few entries: what the kill of so many pages costs, below and above
+ * the number from which ours kills the whole PE.
+ */
+static void group_kill(void)
+{
+	static const unsigned long pages[] = { 1, 2, 4, 8, 16, 32, 64, 65, 128, 256 };
+	char *va = small_memory(16 * MB);
+	unsigned int i, rep;
+
+	box_open();
+	must(spapr_register(box.container, va, 16 * MB), "REGISTER");
+	must(window(SHIFT_64K, 1ULL << 36, 1), "CREATE");
+	for (i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+		for (rep = 0; rep < REPEAT; rep++) {
+			must(spapr_map(box.container, 0, va, pages[i] * PAGE, MAP_RW), "MAP");
+			COUNTED(spapr_unmap(box.container, 0, pages[i] * PAGE));
+			point(text("killing/%lu pages", pages[i]), "call", 1);
+		}
+	}
+	box_close();
+	settle();
+	memory_put(SMALL, va, 16 * MB);
+}
+
 /* IOMMU pages that need large pieces of memory, and small ones on such memory. */
 static void map_large(enum backing backing, unsigned int shift, size_t size)
 {
@@ -796,6 +821,7 @@ static const struct {
 	{ "floor", group_floor },
 	{ "register", group_register },
 	{ "map", group_map },
+	{ "kill", group_kill },
 	{ "large", group_large },
 	{ "single", group_single },
 	{ "regions", group_regions },
