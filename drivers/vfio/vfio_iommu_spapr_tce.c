@@ -707,7 +707,6 @@ static long ioctl_eeh(struct tce_container *container, union tce_arg *arg)
 
 /**
  * struct tce_ioctl - a call
- * @cmd: its number
  * @handler: does the work, with the lock held that @needs says
  * @minsz: what argsz must cover at least; 0: no argument
  * @size: of the whole argument
@@ -715,7 +714,6 @@ static long ioctl_eeh(struct tce_container *container, union tce_arg *arg)
  * @needs: what the dispatcher provides and checks
  */
 struct tce_ioctl {
-	unsigned int cmd;
 	long (*handler)(struct tce_container *container, union tce_arg *arg);
 	unsigned int minsz;
 	unsigned int size;
@@ -723,13 +721,15 @@ struct tce_ioctl {
 	u32 needs;
 };
 
+/* The calls have consecutive numbers. */
+#define IOCTL_INDEX(cmd)	(_IOC_NR(cmd) - _IOC_NR(VFIO_IOMMU_SPAPR_TCE_GET_INFO))
+
 #define TCE_IOCTL(_cmd, _handler, _type, _last, _flags, _needs)			\
 	[IOCTL_INDEX(_cmd)] = {							\
-		.cmd = (_cmd), .handler = (_handler), .needs = (_needs),	\
+		.handler = (_handler), .needs = (_needs),			\
 		.minsz = offsetofend(_type, _last), .size = sizeof(_type),	\
 		.flags = (_flags),						\
 	}
-#define IOCTL_INDEX(cmd)	(_IOC_NR(cmd) - _IOC_NR(VFIO_IOMMU_SPAPR_TCE_GET_INFO))
 
 static const struct tce_ioctl tce_ioctls[] = {
 	TCE_IOCTL(VFIO_IOMMU_SPAPR_TCE_GET_INFO, ioctl_get_info,
@@ -756,12 +756,10 @@ static const struct tce_ioctl tce_ioctls[] = {
 		  NEED_V2 | CLAIM_MM | NEED_GROUP | HOLD_WRITE),
 	TCE_IOCTL(VFIO_EEH_PE_OP, ioctl_eeh, struct vfio_eeh_pe_op, op, 0, 0),
 	[IOCTL_INDEX(VFIO_IOMMU_ENABLE)] = {
-		.cmd = VFIO_IOMMU_ENABLE, .handler = ioctl_enable,
-		.needs = NEED_V1 | CLAIM_MM | HOLD_WRITE,
+		.handler = ioctl_enable, .needs = NEED_V1 | CLAIM_MM | HOLD_WRITE,
 	},
 	[IOCTL_INDEX(VFIO_IOMMU_DISABLE)] = {
-		.cmd = VFIO_IOMMU_DISABLE, .handler = ioctl_disable,
-		.needs = NEED_V1 | HOLD_WRITE,
+		.handler = ioctl_disable, .needs = NEED_V1 | HOLD_WRITE,
 	},
 };
 
@@ -772,7 +770,7 @@ static const struct tce_ioctl *ioctl_find(const struct tce_container *container,
 {
 	const struct tce_ioctl *ioctl = IOCTL_ROW(cmd);
 
-	if (IOCTL_INDEX(cmd) >= ARRAY_SIZE(tce_ioctls) || ioctl->cmd != cmd ||
+	if (cmd != _IO(VFIO_TYPE, _IOC_NR(cmd)) || IOCTL_INDEX(cmd) >= ARRAY_SIZE(tce_ioctls) ||
 	    ioctl->needs & (container->v2 ? NEED_V1 : NEED_V2))
 		return NULL;
 	return ioctl;
@@ -780,7 +778,7 @@ static const struct tce_ioctl *ioctl_find(const struct tce_container *container,
 
 /* At least minsz bytes, more if argsz says that the caller has them; zeroes behind. */
 static __always_inline int ioctl_copy_in(const struct tce_ioctl *ioctl, union tce_arg *arg,
-			 void __user *uarg)
+					 void __user *uarg)
 {
 	unsigned int size = ioctl->minsz;
 
@@ -806,8 +804,8 @@ fault:
 	return -EFAULT;
 }
 
-static __always_inline int ioctl_copy_out(const struct tce_ioctl *ioctl, const union tce_arg *arg,
-			  void __user *uarg)
+static __always_inline int ioctl_copy_out(const struct tce_ioctl *ioctl,
+					  const union tce_arg *arg, void __user *uarg)
 {
 	if (!(ioctl->needs & COPY_OUT))
 		return 0;
@@ -897,7 +895,7 @@ static __always_inline long ioctl_run(struct tce_container *container,
 	if (!ret && ioctl_copy_out(ioctl, &arg, uarg)) {
 		ret = -EFAULT;
 		/* Nobody knows about the new window: take it back. */
-		if (ioctl->cmd == VFIO_IOMMU_SPAPR_TCE_CREATE)
+		if (ioctl->handler == ioctl_create)
 			window_remove(container, window_at(container, arg.create.start_addr));
 	}
 	ioctl_leave(container, ioctl);

@@ -62,8 +62,9 @@ struct tce_batch {
 };
 
 /* The arrays are not initialized, as nothing looks beyond their counts. */
-static __always_inline void batch_init(struct tce_batch *batch, struct iommu_table *tbl, struct mm_struct *mm,
-		       unsigned long first, unsigned long npages)
+static __always_inline void batch_init(struct tce_batch *batch, struct iommu_table *tbl,
+				       struct mm_struct *mm, unsigned long first,
+				       unsigned long npages)
 {
 	batch->tbl = tbl;
 	batch->mm = mm;
@@ -115,7 +116,7 @@ static __always_inline void batch_flush(struct tce_batch *batch)
 
 /* Remember to drop @n counts of @region. */
 static noinline void batch_add(struct tce_batch *batch, struct mm_iommu_region *region,
-		      unsigned long n)
+			       unsigned long n)
 {
 	unsigned int i;
 
@@ -190,8 +191,9 @@ static void request_unhold(const struct iommu_table *tbl, const struct iommu_tce
 }
 
 /* Count all TCEs of a request in their regions, or none; @first is the first region. */
-static __always_inline int request_hold(const struct iommu_table *tbl, const struct iommu_tce_request *req,
-			struct mm_iommu_region **first)
+static __always_inline int request_hold(const struct iommu_table *tbl,
+					const struct iommu_tce_request *req,
+					struct mm_iommu_region **first)
 {
 	struct mm_iommu_region *region;
 	unsigned long done = 0, n;
@@ -214,8 +216,9 @@ static __always_inline int request_hold(const struct iommu_table *tbl, const str
 }
 
 /* Describe the next TCEs, as many as one chunk of addresses has. */
-static __always_inline void request_aim(struct tce_batch *batch, const struct iommu_tce_request *req,
-			struct mm_iommu_region **region)
+static __always_inline void request_aim(struct tce_batch *batch,
+					const struct iommu_tce_request *req,
+					struct mm_iommu_region **region)
 {
 	struct iommu_tce_change *change = &batch->change;
 	unsigned int page_shift = batch->tbl->it_page_shift;

@@ -100,7 +100,8 @@ static const struct latch_tree_ops region_tree_ops = {
 
 /* Context: RCU read section, regions lock, or real mode as at mm_iommu_hold_rm(). */
 static __always_inline struct mm_iommu_region *region_find(struct mm_iommu_regions *regions,
-						   unsigned long first, unsigned long last)
+							   unsigned long first,
+							   unsigned long last)
 {
 	struct ua_range range = { .first = first, .last = last };
 	struct latch_tree_node *node;

@@ -421,7 +421,7 @@ static unsigned long tce_fill(const struct tce_place *place, struct iommu_tce_ch
 		}
 		if (i == place->n)
 			break;
-		if (place->tces[i] && place->owners[i] != next &&
+		if (tce_raw(&place->tces[i]) && place->owners[i] != next &&
 		    !tce_run_begin(change, &next, place->owners[i], page_shift))
 			break;
 	}
@@ -452,8 +452,8 @@ static unsigned long tce_wipe(const struct tce_place *place, struct iommu_tce_ch
 }
 
 /* v1: new TCEs or none, entry by entry; a TCE is its own owner. */
-static noinline unsigned long tce_swap(const struct tce_place *place, struct iommu_tce_change *change,
-			      unsigned int page_shift)
+static noinline unsigned long tce_swap(const struct tce_place *place,
+				       struct iommu_tce_change *change, unsigned int page_shift)
 {
 	unsigned long i;
 	u64 old;
@@ -551,7 +551,7 @@ static void tce_give_back(struct iommu_table *tbl, unsigned long index,
 
 /* The leaf of @index has been found empty: it may stay, the one before it not. */
 static noinline void tce_found_empty(struct iommu_table *tbl, unsigned long index,
-			    struct iommu_tce_change *change)
+				     struct iommu_tce_change *change)
 {
 	struct pnv_tce_tree *tree = tbl->it_tree;
 	unsigned long unit = (index >> tree->unit_bits) + 1, before;
@@ -601,16 +601,16 @@ static noinline unsigned long tce_skip_levels(const struct pnv_tce_tree *tree,
 }
 
 /* How many of the entries from @index on need not be looked at, as their unit is empty. */
-static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree, unsigned long index,
-				    unsigned long left)
+static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree,
+					     unsigned long index, unsigned long left)
 {
 	const unsigned long size = 1UL << tree->unit_bits;
 	unsigned long unit = index >> tree->unit_bits;
 	unsigned long last = (index + left - 1) >> tree->unit_bits;
 
-	do
+	do {
 		unit++;
-	while (tree->geo.levels == 1 && unit <= last && !READ_ONCE(tree->used[unit]));
+	} while (tree->geo.levels == 1 && unit <= last && !READ_ONCE(tree->used[unit]));
 	return min(left, unit * size - index);
 }
 

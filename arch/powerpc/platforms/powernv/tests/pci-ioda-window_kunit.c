@@ -196,15 +196,19 @@ static void T7_kills_by_size(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, iommu_tce_table_put(tbl), 1);
 }
 
-static struct kunit_case cases[] = {
+static struct kunit_case window_cases[] = {
 	KUNIT_CASE(T9_refused_window_leaves_nothing),
 	KUNIT_CASE(T9_refused_removal_keeps_the_table),
 	KUNIT_CASE(T7_kills_by_size),
 	{ }
 };
 
-static struct kunit_suite suite = {
+static struct kunit_suite window_suite = {
 	.name = "pnv_window",
-	.test_cases = cases,
+	.test_cases = window_cases,
 };
-kunit_test_suite(suite);
+
+kunit_test_suite(window_suite);
+
+MODULE_DESCRIPTION("KUnit tests of the windows of an IODA2 PHB");
+MODULE_LICENSE("GPL");
