@@ -85,6 +85,14 @@ static inline bool state_end(struct spapr_state *st)
 	return false;
 }
 
+static inline bool all_bytes(const char *p, size_t size, char value)
+{
+	while (size--)
+		if (*p++ != value)
+			return false;
+	return true;
+}
+
 /* The state "a container of type @_type with one group, then @_setup has been done". */
 #define CONTAINER_FIXTURE(_name, _type, _setup)				\
 	FIXTURE(_name)							\

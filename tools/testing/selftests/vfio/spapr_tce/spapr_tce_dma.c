@@ -7,24 +7,11 @@
 
 #define AT_SOURCE	MB
 #define AT_TARGET	(2 * MB)
-#define CHUNK		(256 * KB)
+#define CHUNK		NVME_ROUND_TRIP
 
-static void fill(unsigned char *p, size_t size, unsigned int seed)
+static bool round_trip(struct nvme *nvme, char *mem, uint64_t iova)
 {
-	while (size--) {
-		seed = seed * 1664525 + 1013904223;
-		*p++ = seed >> 24;
-	}
-}
-
-/* Memory to disk and back; true when every byte came back. */
-static bool round_trip(struct nvme *nvme, char *mem, uint64_t iova, unsigned int seed)
-{
-	fill((unsigned char *)mem + AT_SOURCE, CHUNK, seed);
-	memset(mem + AT_TARGET, 0, CHUNK);
-	return !nvme_write(nvme, 0, iova + AT_SOURCE, CHUNK) &&
-	       !nvme_read(nvme, 0, iova + AT_TARGET, CHUNK) &&
-	       !memcmp(mem + AT_SOURCE, mem + AT_TARGET, CHUNK);
+	return nvme_round_trip(nvme, mem, iova, AT_SOURCE, AT_TARGET);
 }
 
 FIXTURE(window)
@@ -77,7 +64,7 @@ FIXTURE_TEARDOWN(window)
 
 TEST_F(window, mapped_memory_is_reachable)
 {
-	EXPECT_TRUE(round_trip(&self->nvme, self->mem, self->base, 1));
+	EXPECT_TRUE(round_trip(&self->nvme, self->mem, self->base));
 }
 
 /* With its queues gone, too, the controller must report that it is lost. */
@@ -90,14 +77,6 @@ TEST_F(window, unmapped_memory_is_not)
 	EXPECT_EQ(0, memcmp(self->mem + AT_SOURCE, self->mem + AT_TARGET, CHUNK));
 }
 
-static bool all_bytes(const char *p, size_t size, char value)
-{
-	while (size--)
-		if (*p++ != value)
-			return false;
-	return true;
-}
-
 /*
  * The queues stay mapped, so the controller runs the command; the hole in the middle
  * of its memory must take and give nothing, and its neighbours must still work.
@@ -108,7 +87,7 @@ TEST_F(window, I1_hole_between_mapped_pages_is_not_reached)
 	char *mem = self->mem, *hole = mem + AT_TARGET + PAGE_64K;
 	int ret;
 
-	ASSERT_TRUE(round_trip(&self->nvme, mem, self->base, 9));
+	ASSERT_TRUE(round_trip(&self->nvme, mem, self->base));
 	ASSERT_EQ(0, spapr_unmap(self->c, target + PAGE_64K, PAGE_64K));
 	memset(mem + AT_TARGET, 0x5a, CHUNK);
 
@@ -138,7 +117,7 @@ TEST_F(window, I1_read_only_memory_is_not_written)
 	char *mem = self->mem;
 	int ret;
 
-	ASSERT_TRUE(round_trip(&self->nvme, mem, self->base, 10));
+	ASSERT_TRUE(round_trip(&self->nvme, mem, self->base));
 	ASSERT_EQ(0, spapr_map(self->c, target, mem + AT_TARGET, CHUNK, MAP_READ));
 	memset(mem + AT_TARGET, 0x5a, CHUNK);
 	ret = nvme_read(&self->nvme, 0, target, CHUNK);
@@ -157,7 +136,7 @@ TEST_F(window, C3_failed_map_keeps_what_was_there)
 
 	/* The second half of this request is not registered. */
 	EXPECT_EQ(-EINVAL, spapr_map(self->c, self->base, end - MEM_SIZE / 2, MEM_SIZE, MAP_RW));
-	EXPECT_TRUE(round_trip(&self->nvme, self->mem, self->base, 2));
+	EXPECT_TRUE(round_trip(&self->nvme, self->mem, self->base));
 	EXPECT_EQ(0, spapr_unmap(self->c, self->base, MEM_SIZE));
 	EXPECT_EQ(0, spapr_unregister(self->c, self->mem, MEM_SIZE));
 }
@@ -168,7 +147,7 @@ TEST_F(window, map_over_a_live_mapping_replaces_it)
 
 	/* The target's bus address now leads to the other half of the memory. */
 	ASSERT_EQ(0, spapr_map(self->c, self->base + AT_TARGET, mem + MEM_SIZE / 2, CHUNK, MAP_RW));
-	fill((unsigned char *)mem + AT_SOURCE, CHUNK, 3);
+	nvme_fill(mem + AT_SOURCE, CHUNK);
 	memset(mem + AT_TARGET, 0x5a, CHUNK);
 	ASSERT_EQ(0, nvme_write(&self->nvme, 0, self->base + AT_SOURCE, CHUNK));
 	ASSERT_EQ(0, nvme_read(&self->nvme, 0, self->base + AT_TARGET, CHUNK));
@@ -180,7 +159,7 @@ TEST_F(window, map_over_a_live_mapping_replaces_it)
 TEST_F(window, memory_stays_pinned_when_the_process_unmaps_it)
 {
 	ASSERT_EQ(0, munmap(self->mem + MEM_SIZE / 2, MEM_SIZE / 2));
-	EXPECT_TRUE(round_trip(&self->nvme, self->mem, self->base, 4));
+	EXPECT_TRUE(round_trip(&self->nvme, self->mem, self->base));
 	EXPECT_EQ(0, nvme_read(&self->nvme, 0, self->base + MEM_SIZE / 2, CHUNK));
 }
 
@@ -206,14 +185,14 @@ TEST(joining_group_gets_all_windows)
 	device = spapr_open_device(group, &st.dev[1]);
 	ASSERT_LE(0, device);
 	EXPECT_EQ(0, nvme_start(&nvme, device, st.mem, 0));
-	EXPECT_TRUE(round_trip(&nvme, st.mem, 0, 5));
-	EXPECT_TRUE(round_trip(&nvme, st.mem, start, 6));
+	EXPECT_TRUE(round_trip(&nvme, st.mem, 0));
+	EXPECT_TRUE(round_trip(&nvme, st.mem, start));
 	nvme_stop(&nvme);
 
 	/* I12: the first group goes, the second one goes on. */
 	close(st.s.group);
 	EXPECT_EQ(0, nvme_start(&nvme, device, st.mem, start));
-	EXPECT_TRUE(round_trip(&nvme, st.mem, start, 7));
+	EXPECT_TRUE(round_trip(&nvme, st.mem, start));
 	nvme_stop(&nvme);
 	close(device);
 	st.s.group = group;
@@ -234,7 +213,7 @@ TEST(v1_default_window)
 	device = spapr_open_device(st.s.group, &st.dev[0]);
 	ASSERT_LE(0, device);
 	EXPECT_EQ(0, nvme_start(&nvme, device, st.mem, 0x40000000));
-	EXPECT_TRUE(round_trip(&nvme, st.mem, 0x40000000, 8));
+	EXPECT_TRUE(round_trip(&nvme, st.mem, 0x40000000));
 	ASSERT_EQ(0, spapr_unmap(st.s.container, 0x40000000 + AT_TARGET, CHUNK));
 	memset(st.mem + AT_TARGET, 0x5a, CHUNK);
 	nvme_read(&nvme, 0, 0x40000000 + AT_TARGET, CHUNK);

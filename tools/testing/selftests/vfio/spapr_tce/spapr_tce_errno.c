@@ -64,41 +64,6 @@ TEST_F(v2, no_group_any_more)
 	EXPECT_EQ(self->st.vmlck, spapr_vmlck_kb());
 }
 
-/* The first two pages of @mem become the same page, which is next to itself nowhere. */
-static bool break_contiguity(char *mem)
-{
-	char *page = mmap(mem, PAGE_64K, PROT_READ | PROT_WRITE,
-			  MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	return page == mem && mremap(mem, 0, PAGE_64K, MREMAP_MAYMOVE | MREMAP_FIXED,
-				     mem + PAGE_64K) == mem + PAGE_64K;
-}
-
-TEST_F(v2, T10_IOMMU_page_larger_than_the_pages_of_memory)
-{
-	struct vfio_iommu_spapr_tce_info info;
-	uint64_t start, large;
-	unsigned int shift;
-	char *mem;
-
-	ASSERT_EQ(0, spapr_get_info(self->c, &info));
-	large = info.ddw.pgsizes & ~(2 * PAGE_64K - 1);
-	if (!large)
-		SKIP(return, "no IOMMU page larger than 64K");
-	shift = __builtin_ctzll(large);
-	large = 1UL << shift;
-	if (large > 16 * MB)
-		SKIP(return, "no IOMMU page of up to 16M");
-	mem = spapr_memory(2 * large, large);
-	ASSERT_TRUE(break_contiguity(mem));
-
-	ASSERT_EQ(0, spapr_register(self->c, mem, 2 * large));
-	ASSERT_EQ(0, spapr_create(self->c, shift, WIN_SIZE, 1, &start));
-	EXPECT_EQ(-EINVAL, spapr_map(self->c, start, mem, large, MAP_RW));
-	EXPECT_EQ(-EINVAL, spapr_map(self->c, start, mem, 2 * large, MAP_RW));
-	EXPECT_EQ(0, spapr_unregister(self->c, mem, 2 * large));
-}
-
 TEST_F(v2, map_and_unmap_before_the_first_register)
 {
 	EXPECT_EQ(-EPERM, spapr_map(self->c, 0, self->st.mem, PAGE_64K, MAP_RW));

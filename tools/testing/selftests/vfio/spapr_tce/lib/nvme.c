@@ -260,3 +260,24 @@ int nvme_read(struct nvme *nvme, uint64_t lba, uint64_t iova, size_t bytes)
 {
 	return transfer(nvme, IO_READ, lba, iova, bytes);
 }
+
+void nvme_fill(void *memory, size_t bytes)
+{
+	static unsigned int seed = 1;
+	unsigned char *p = memory;
+
+	while (bytes--) {
+		seed = seed * 1664525 + 1013904223;
+		*p++ = seed >> 24;
+	}
+}
+
+bool nvme_round_trip(struct nvme *nvme, char *memory, uint64_t iova, size_t source,
+		     size_t target)
+{
+	nvme_fill(memory + source, NVME_ROUND_TRIP);
+	memset(memory + target, 0, NVME_ROUND_TRIP);
+	return !nvme_write(nvme, 0, iova + source, NVME_ROUND_TRIP) &&
+	       !nvme_read(nvme, 0, iova + target, NVME_ROUND_TRIP) &&
+	       !memcmp(memory + source, memory + target, NVME_ROUND_TRIP);
+}

@@ -6,12 +6,14 @@
 #ifndef SPAPR_TCE_NVME_H
 #define SPAPR_TCE_NVME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Memory for queues and lists, in bytes, and the largest transfer. */
 #define NVME_QUEUE_MEMORY	(64 << 10)
 #define NVME_MAX_TRANSFER	(512 << 10)
+#define NVME_ROUND_TRIP		(256 << 10)
 
 struct nvme_queue {
 	char *sq;
@@ -50,5 +52,15 @@ void nvme_stop(struct nvme *nvme);
  */
 int nvme_write(struct nvme *nvme, uint64_t lba, uint64_t iova, size_t bytes);
 int nvme_read(struct nvme *nvme, uint64_t lba, uint64_t iova, size_t bytes);
+
+/* Bytes that differ from those of any call before. */
+void nvme_fill(void *memory, size_t bytes);
+
+/*
+ * Fresh bytes at offset @source of @memory, which the controller sees at @iova, to
+ * the disk and back to offset @target; true when all NVME_ROUND_TRIP of them came.
+ */
+bool nvme_round_trip(struct nvme *nvme, char *memory, uint64_t iova, size_t source,
+		     size_t target);
 
 #endif /* SPAPR_TCE_NVME_H */

@@ -14,6 +14,7 @@
 
 #define PCI_DEVICES	"/sys/bus/pci/devices"
 #define CLASS_NVME	"0x010802"
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
 
 int spapr_write_file(const char *path, const char *text)
 {
@@ -253,6 +254,22 @@ int spapr_eeh_op(int container, unsigned int op)
 	return spapr_ioctl(container, VFIO_EEH_PE_OP, &arg);
 }
 
+long spapr_page_size(void)
+{
+	return sysconf(_SC_PAGESIZE);
+}
+
+size_t spapr_thp_size(void)
+{
+	char text[80];
+	long size;
+
+	if (file_read(THP "enabled", text, sizeof(text)) || strstr(text, "[never]"))
+		return 0;
+	size = spapr_read_number(THP "hpage_pmd_size");
+	return size > 0 ? size : 0;
+}
+
 void *spapr_memory(size_t size, size_t align)
 {
 	char *raw = mmap(NULL, size + align, PROT_READ | PROT_WRITE,
@@ -270,6 +287,21 @@ void *spapr_memory(size_t size, size_t align)
 		munmap(va + size, raw + align - va);
 	memset(va, 0, size);
 	return va;
+}
+
+long spapr_read_number(const char *path)
+{
+	char text[24];
+
+	return file_read(path, text, sizeof(text)) ? -1 : atol(text);
+}
+
+int spapr_write_number(const char *path, long n)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%ld", n);
+	return spapr_write_file(path, text);
 }
 
 /* The number behind "@name" at the start of a line of @path. */

@@ -64,10 +64,16 @@ int spapr_unmap(int container, uint64_t iova, uint64_t size);
 int spapr_eeh_op(int container, unsigned int op);
 int spapr_ioctl(int fd, unsigned long cmd, void *arg);
 
+/* Of the kernel's pages, and of transparent hugepages: 0 where there are none. */
+long spapr_page_size(void);
+size_t spapr_thp_size(void);
+
 /* Page-aligned, zeroed, populated anonymous memory, aligned to @align bytes. */
 void *spapr_memory(size_t size, size_t align);
 
 int spapr_write_file(const char *path, const char *text);
+int spapr_write_number(const char *path, long n);
+long spapr_read_number(const char *path);	/* -1 when there is none */
 
 /* Counters; -1 when the kernel does not have one. */
 long spapr_vmlck_kb(void);
