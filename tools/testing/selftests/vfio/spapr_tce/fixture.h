@@ -56,6 +56,8 @@ static inline const char *state_begin(struct spapr_state *st, int ndev, int type
 
 	if (!type_supported(type))
 		return "no /dev/vfio/vfio, or no container of this type";
+	if (spapr_page_size() < PAGE_64K && !spapr_thp_size())
+		return "small kernel pages without transparent hugepages";
 	st->ndev = spapr_find_devices(st->dev, 2);
 	if (st->ndev < ndev)
 		return "too few NVMe controllers that vfio-pci can take";

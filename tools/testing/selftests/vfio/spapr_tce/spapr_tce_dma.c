@@ -37,6 +37,17 @@ FIXTURE_VARIANT_ADD(window, second_64K_3_levels) { true, SHIFT_64K, 3 };
 FIXTURE_VARIANT_ADD(window, second_4K_4_levels) { true, SHIFT_4K, 4 };
 FIXTURE_VARIANT_ADD(window, second_4K_5_levels) { true, SHIFT_4K, 5 };
 
+/* Let no hugepages be behind the memory, whatever the kernel's pages are. */
+static bool use_base_pages(char *mem, size_t size)
+{
+	if (spapr_thp_size() && madvise(mem, size, MADV_NOHUGEPAGE))
+		return false;
+	if (madvise(mem, size, MADV_DONTNEED))
+		return false;
+	memset(mem, 0, size);
+	return true;
+}
+
 FIXTURE_SETUP(window)
 {
 	const char *why = state_begin(&self->st, 1, VFIO_SPAPR_TCE_v2_IOMMU);
@@ -45,6 +56,8 @@ FIXTURE_SETUP(window)
 		SKIP(return, "%s", why);
 	self->c = self->st.s.container;
 	self->mem = self->st.mem;
+	if (variant->shift != SHIFT_64K)
+		ASSERT_TRUE(use_base_pages(self->mem, MEM_SIZE));
 	ASSERT_EQ(0, spapr_register(self->c, self->mem, MEM_SIZE));
 	if (variant->second)
 		ASSERT_EQ(0, spapr_create(self->c, variant->shift, 1UL << 34, variant->levels,

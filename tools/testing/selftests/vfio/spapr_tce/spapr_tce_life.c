@@ -313,7 +313,7 @@ TEST_F(two, C12_container_leaves_mappings_of_the_other)
 	ASSERT_EQ(0, spapr_map(self->b, 0, self->mem, MEM_SIZE, MAP_RW));
 	spapr_teardown(&self->st.s);
 	/* Still pinned for the device of the other container, open to nobody new. */
-	EXPECT_LE(self->st.pins + (long)(MEM_SIZE / PAGE_64K), spapr_pins_held());
+	EXPECT_LE(self->st.pins + (long)MEM_SIZE / spapr_page_size(), spapr_pins_held());
 	EXPECT_EQ(-EINVAL, spapr_map(self->b, MEM_SIZE, self->mem, PAGE_64K, MAP_RW));
 	EXPECT_EQ(0, spapr_unmap(self->b, 0, MEM_SIZE));
 	spapr_teardown(&self->other);

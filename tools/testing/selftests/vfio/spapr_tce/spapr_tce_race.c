@@ -199,18 +199,6 @@ TEST_F(race, R2_map_against_unregister)
 
 #define LONG_SIZE	(512 * MB)
 
-static char *untouched_memory(void)
-{
-	char *mem = mmap(NULL, LONG_SIZE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (mem == MAP_FAILED) {
-		perror("mmap");
-		exit(KSFT_FAIL);
-	}
-	return mem;
-}
-
 static void *registers_long(void *arg)
 {
 	struct racer *r = arg;
@@ -235,7 +223,7 @@ TEST_F(race, R5_other_memory_is_registered_during_a_long_register)
 
 	for (tries = 0; tries < 20 && !ret; tries++) {
 		r.over = false;
-		r.mem = untouched_memory();
+		r.mem = spapr_untouched_memory(LONG_SIZE, MEM_ALIGN);
 		vmlck = spapr_vmlck_kb();
 		ASSERT_EQ(0, pthread_create(&thread, NULL, registers_long, &r));
 		while (spapr_vmlck_kb() == vmlck && !__atomic_load_n(&r.over, __ATOMIC_ACQUIRE))
@@ -276,7 +264,7 @@ TEST_F(race, C12_killed_while_two_containers_register_the_same)
 			if (spapr_setup(&s[i], &self->st.dev[i], VFIO_SPAPR_TCE_v2_IOMMU))
 				_exit(1);
 			r[i].c = s[i].container;
-			r[i].mem = i ? r[0].mem : untouched_memory();
+			r[i].mem = i ? r[0].mem : spapr_untouched_memory(LONG_SIZE, MEM_ALIGN);
 			if (pthread_create(&thread, NULL, registers_long, &r[i]))
 				_exit(1);
 		}

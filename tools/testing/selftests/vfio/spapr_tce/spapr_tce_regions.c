@@ -30,12 +30,13 @@ TEST_F(v2, R4_lookups_that_fail)
 TEST_F(v2, R5_R6_unregister_lets_go_before_it_returns)
 {
 	const unsigned long sizes[] = { PAGE_64K, 3 * PAGE_64K, MB, MEM_SIZE };
+	const long page = spapr_page_size();
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		ASSERT_EQ(0, spapr_register(self->c, self->mem, sizes[i]));
 		EXPECT_EQ(self->st.vmlck + (long)(sizes[i] / KB), spapr_vmlck_kb());
-		EXPECT_EQ(self->st.pins + (long)(sizes[i] / PAGE_64K), spapr_pins_held());
+		EXPECT_EQ(self->st.pins + (long)sizes[i] / page, spapr_pins_held());
 		ASSERT_EQ(0, spapr_unregister(self->c, self->mem, sizes[i]));
 		EXPECT_EQ(self->st.vmlck, spapr_vmlck_kb());
 		EXPECT_EQ(self->st.pins, spapr_pins_held());
@@ -48,7 +49,7 @@ TEST_F(v2, memory_unmapped_by_its_process_stays_pinned)
 	ASSERT_EQ(0, spapr_register(self->c, self->mem, MEM_SIZE));
 	ASSERT_EQ(0, spapr_map(self->c, 0, self->mem, MEM_SIZE, MAP_RW));
 	ASSERT_EQ(0, munmap(self->mem, MEM_SIZE));
-	EXPECT_EQ(self->st.pins + (long)(MEM_SIZE / PAGE_64K), spapr_pins_held());
+	EXPECT_EQ(self->st.pins + (long)MEM_SIZE / spapr_page_size(), spapr_pins_held());
 	EXPECT_EQ(-EBUSY, spapr_unregister(self->c, self->mem, MEM_SIZE));
 	EXPECT_EQ(0, spapr_unmap(self->c, 0, MEM_SIZE));
 	EXPECT_EQ(0, spapr_unregister(self->c, self->mem, MEM_SIZE));
@@ -61,6 +62,7 @@ TEST_F(v2, memory_unmapped_by_its_process_stays_pinned)
 TEST_F(v2, many_regions)
 {
 	const size_t size = MANY * PAGE_64K;
+	const long pages = size / spapr_page_size();
 	uint64_t start;
 	unsigned int i;
 	long locked;
@@ -74,12 +76,12 @@ TEST_F(v2, many_regions)
 	for (i = 0; i < MANY; i++)
 		ASSERT_EQ(0, spapr_register(self->c, mem + i * PAGE_64K, PAGE_64K));
 	EXPECT_EQ(locked + (long)(size / KB), spapr_vmlck_kb());
-	EXPECT_EQ(self->st.pins + (long)MANY, spapr_pins_held());
+	EXPECT_EQ(self->st.pins + pages, spapr_pins_held());
 
 	ASSERT_EQ(0, spapr_map(self->c, start, mem, size, MAP_RW));
 	for (i = 0; i < MANY; i++)
 		ASSERT_EQ(-EBUSY, spapr_unregister(self->c, mem + i * PAGE_64K, PAGE_64K));
-	EXPECT_EQ(self->st.pins + (long)MANY, spapr_pins_held());
+	EXPECT_EQ(self->st.pins + pages, spapr_pins_held());
 	ASSERT_EQ(0, spapr_unmap(self->c, start, size));
 	/* From both ends, so that the tree is taken apart unevenly. */
 	for (i = 0; i < MANY; i++)

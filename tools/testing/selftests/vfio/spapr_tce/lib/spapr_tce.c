@@ -15,6 +15,7 @@
 #define PCI_DEVICES	"/sys/bus/pci/devices"
 #define CLASS_NVME	"0x010802"
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
+#define PIECE		(64 * KB)
 
 int spapr_write_file(const char *path, const char *text)
 {
@@ -270,12 +271,18 @@ size_t spapr_thp_size(void)
 	return size > 0 ? size : 0;
 }
 
-void *spapr_memory(size_t size, size_t align)
+void *spapr_untouched_memory(size_t size, size_t align)
 {
-	char *raw = mmap(NULL, size + align, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	char *va;
+	size_t huge = spapr_page_size() < PIECE ? spapr_thp_size() : 0;
+	char *raw, *va;
 
+	/* Whole hugepages, or the kernel would take small pages at the end. */
+	if (huge) {
+		align = align > huge ? align : huge;
+		size = (size + huge - 1) & ~(huge - 1);
+	}
+	raw = mmap(NULL, size + align, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (raw == MAP_FAILED) {
 		perror("mmap");
 		exit(1);
@@ -285,8 +292,18 @@ void *spapr_memory(size_t size, size_t align)
 		munmap(raw, va - raw);
 	if (raw + align > va)
 		munmap(va + size, raw + align - va);
-	memset(va, 0, size);
+	if (huge && madvise(va, size, MADV_HUGEPAGE)) {
+		perror("madvise");
+		exit(1);
+	}
 	return va;
+}
+
+void *spapr_memory(size_t size, size_t align)
+{
+	void *va = spapr_untouched_memory(size, align);
+
+	return memset(va, 0, size);
 }
 
 long spapr_read_number(const char *path)

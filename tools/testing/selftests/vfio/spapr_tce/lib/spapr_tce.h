@@ -68,7 +68,12 @@ int spapr_ioctl(int fd, unsigned long cmd, void *arg);
 long spapr_page_size(void);
 size_t spapr_thp_size(void);
 
-/* Page-aligned, zeroed, populated anonymous memory, aligned to @align bytes. */
+/*
+ * Anonymous memory, aligned to @align bytes and 64K, for IOMMU pages of up to 64K: a
+ * kernel with smaller pages is asked for transparent hugepages. spapr_memory() is
+ * zeroed and populated.
+ */
+void *spapr_untouched_memory(size_t size, size_t align);
 void *spapr_memory(size_t size, size_t align);
 
 int spapr_write_file(const char *path, const char *text);
