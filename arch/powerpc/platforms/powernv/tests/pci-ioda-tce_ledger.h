@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A second copy of the code of TCE tables, under other names and with an allocator that
+ * keeps a ledger: every byte is seen to come and to go, and any allocation can be made to
+ * fail.  See pci-ioda-tce_ledger.c.
+ */
+#ifndef _POWERNV_PCI_IODA_TCE_LEDGER_H
+#define _POWERNV_PCI_IODA_TCE_LEDGER_H
+
+#include <linux/atomic.h>
+#include <linux/spinlock.h>
+
+/* The names of the second copy, before anything declares them. */
+#define pnv_ioda_parse_tce_sizes	ledger_parse_tce_sizes
+#define pnv_pci_ioda2_get_table_size	ledger_get_table_size
+#define pnv_pci_ioda2_table_alloc_pages	ledger_table_alloc_pages
+#define pnv_pci_ioda2_table_free_pages	ledger_table_free_pages
+#define pnv_pci_link_table_and_group	ledger_link_table_and_group
+#define pnv_pci_unlink_table_and_group	ledger_unlink_table_and_group
+#define pnv_tce_build			ledger_tce_build
+#define pnv_tce_close			ledger_tce_close
+#define pnv_tce_exchange		ledger_tce_exchange
+#define pnv_tce_free			ledger_tce_free
+#define pnv_tce_free_loose		ledger_tce_free_loose
+#define pnv_tce_get			ledger_tce_get
+#define pnv_tce_prealloc		ledger_tce_prealloc
+#define pnv_tce_release			ledger_tce_release
+
+#include "pci-ioda-tce_kunit.h"
+
+#define LEDGER_BLOCKS	256
+
+/**
+ * struct ledger - memory that the code under test has
+ * @lock: for the other fields, where two processors work
+ * @blocks: what it was given and has not freed
+ * @bytes: all of that
+ * @allocs: how often it asked
+ * @frees: how often it freed something
+ * @bad_frees: what it freed was not its own
+ * @early_frees: it freed a level that the hardware had not been told about
+ * @fail: make the allocation fail that has this number, counted from 1
+ * @unkilled: levels have been taken out since the last kill of the whole table
+ * @kills: kills of any range
+ * @whole_kills: kills of the whole table
+ */
+struct ledger {
+	spinlock_t lock;	/* for all of it, where two processors work */
+	struct {
+		void *start;
+		size_t size;
+	} blocks[LEDGER_BLOCKS];
+	size_t bytes;
+	unsigned long allocs;
+	unsigned long frees;
+	unsigned long bad_frees;
+	unsigned long early_frees;
+	unsigned long fail;
+	bool unkilled;
+	unsigned long kills;
+	unsigned long whole_kills;
+};
+
+extern struct ledger ledger;
+extern struct iommu_table_ops ledger_ops;
+
+/**
+ * struct ledger_meeting - two processors that wait for each other before they go on
+ * @on: whether they do
+ * @arrived: how often one of them has come
+ * @missed: how often one of them waited in vain
+ */
+struct ledger_meeting {
+	bool on;
+	atomic_t arrived;
+	atomic_t missed;
+};
+
+extern struct ledger_meeting ledger_meeting;
+
+/* Two, three and five levels; room for hundreds of parts in the first one. */
+#define LEDGER_SHAPES	3
+extern const struct shape ledger_shapes[LEDGER_SHAPES];
+
+/* An entry of which nothing but the first level is shared with any other @part. */
+static inline unsigned long part_of(const struct iommu_table *tbl, unsigned long part)
+{
+	unsigned int bits = ilog2(tbl->it_level_size) * tbl->it_indirect_levels;
+
+	return (part << bits) + 5;
+}
+
+void ledger_meet(void);
+int ledger_init(struct kunit *test);
+void ledger_exit(struct kunit *test);
+struct iommu_table *ledger_table(struct kunit *test, const struct shape *shape, bool user);
+void ledger_table_end(struct kunit *test, struct iommu_table *tbl);
+void ledger_expect_nothing_else(struct kunit *test, const struct iommu_table *tbl);
+void ledger_expect_no_keeper(struct kunit *test, const struct iommu_table *tbl);
+
+#endif /* _POWERNV_PCI_IODA_TCE_LEDGER_H */
