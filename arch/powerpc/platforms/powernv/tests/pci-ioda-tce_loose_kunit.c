@@ -71,6 +71,15 @@ static void populated_levels_stay(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, map(tbl, a + leaf, 1, ua), 0);
 		KUNIT_EXPECT_EQ(test, map(tbl, far, 1, ua), 0);
 		ledger.frees = 0;
+
+		/* Empty once, but no more when another is. */
+		KUNIT_EXPECT_EQ(test, unmap(tbl, a, 1), 0);
+		KUNIT_EXPECT_EQ(test, map(tbl, a, 1, ua), 0);
+		KUNIT_EXPECT_EQ(test, unmap(tbl, far, 1), 0);
+		KUNIT_EXPECT_EQ(test, ledger.frees, 0);
+		KUNIT_EXPECT_NE(test, pnv_tce_get(tbl, tbl->it_offset + a), 0);
+		KUNIT_EXPECT_EQ(test, map(tbl, far, 1, ua), 0);
+
 		KUNIT_EXPECT_EQ(test, unmap(tbl, a, 1), 0);
 		KUNIT_EXPECT_EQ(test, unmap(tbl, far, 1), 0);
 		KUNIT_EXPECT_EQ(test, ledger.frees, 1);
