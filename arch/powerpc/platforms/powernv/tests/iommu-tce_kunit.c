@@ -6,6 +6,7 @@
  * Tables are in no window here, so no hardware walks them. The names of cases
  * carry the defect or invariant they stand for.
  */
+#include <linux/completion.h>
 #include <linux/prandom.h>
 #include "pci-ioda-tce_kunit.h"
 
@@ -379,7 +380,72 @@ static void I2_two_processors_while_levels_come_and_go(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, r), 0);
 }
 
+/* A request that is held up between two of its leaves, and one that starts meanwhile. */
+static struct meeting {
+	struct task_struct *first;
+	struct completion half_way;
+	struct completion other_done;
+	bool met;
+	struct iommu_table *tbl;
+	struct mm_struct *mm;
+	unsigned long ua;
+	unsigned long at;
+	int ret;
+} meeting;
+
+static int exchange_and_wait(struct iommu_table *tbl, struct iommu_tce_change *change)
+{
+	int ret = pnv_tce_exchange(tbl, change);
+
+	if (current == meeting.first && change->perm && !completion_done(&meeting.half_way)) {
+		complete_all(&meeting.half_way);
+		meeting.met = wait_for_completion_timeout(&meeting.other_done, 20 * HZ);
+	}
+	return ret;
+}
+
+static int other_request(void *arg)
+{
+	wait_for_completion(&meeting.half_way);
+	meeting.ret = map_for(meeting.mm, meeting.tbl, meeting.at, AREA_PAGES, meeting.ua);
+	meeting.ret = meeting.ret ?: unmap_for(meeting.mm, meeting.tbl, meeting.at, 1);
+	complete_all(&meeting.other_done);
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(1);
+	return 0;
+}
+
+/* Disjoint halves of a window: neither request holds what the other needs. */
+static void requests_do_not_wait_for_each_other(struct kunit *test)
+{
+	static struct iommu_table_ops ops;
+	unsigned long ua = area(test);
+	struct mm_iommu_region *r = region(test, ua, AREA_PAGES);
+	struct task_struct *task;
+	struct iommu_table *tbl;
+
+	ops = test_ops;
+	ops.exchange = exchange_and_wait;
+	tbl = ops_table(test, &ops, PAGE_SHIFT, 1ULL << 40, 2);
+	meeting = (struct meeting) {
+		.first = current, .tbl = tbl, .mm = current->mm, .ua = ua, .at = tbl->it_size / 2,
+	};
+	init_completion(&meeting.half_way);
+	init_completion(&meeting.other_done);
+	task = run_elsewhere(test, other_request, NULL);
+	KUNIT_EXPECT_EQ(test, map(tbl, tbl->it_level_size - 4, AREA_PAGES, ua), 0);
+	complete_all(&meeting.half_way);
+	kthread_stop(task);
+	KUNIT_EXPECT_TRUE(test, meeting.met);
+	KUNIT_EXPECT_EQ(test, meeting.ret, 0);
+	KUNIT_EXPECT_EQ(test, census(tbl).tces, 2 * AREA_PAGES - 1);
+	KUNIT_EXPECT_EQ(test, census(tbl).wrong, 0);
+	KUNIT_EXPECT_EQ(test, unmap(tbl, 0, tbl->it_size), 0);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, r), 0);
+}
+
 static struct kunit_case request_test_cases[] = {
+	KUNIT_CASE(requests_do_not_wait_for_each_other),
 	KUNIT_CASE(one_kill_per_request_and_counts),
 	KUNIT_CASE(T3_counts_drop_after_the_kill),
 	KUNIT_CASE(I4_failed_map_changes_nothing),
