@@ -331,9 +331,9 @@ static bool tce_run_begin(struct iommu_tce_change *change, u64 *next, u64 owner,
  * the one that would continue the run.  Return: how many entries they changed.
  */
 
-/* TCEs for memory that is contiguous from @tce, which has the permissions, on. */
-static noinline unsigned long tce_fill_run(__be64 *tces, u64 *owners, unsigned long n, u64 tce,
-					   u64 owner, u64 *pnext, u64 page)
+static __always_inline unsigned long tce_fill_loop(__be64 *tces, u64 *owners, unsigned long n,
+						   const u64 *hpas, u64 tce, u64 owner,
+						   u64 *pnext, u64 page, bool blocks)
 {
 	u64 next = *pnext;
 	unsigned long i;
@@ -344,13 +344,21 @@ static noinline unsigned long tce_fill_run(__be64 *tces, u64 *owners, unsigned l
 				break;
 			next += page;
 		}
-		tce_store(&tces[i], tce);
+		tce_store(&tces[i], blocks ? hpas[i] | tce : tce);
 		owners[i] = owner;
-		tce += page;
 		owner += page;
+		if (!blocks)
+			tce += page;
 	}
 	*pnext = next;
 	return i;
+}
+
+/* TCEs for memory that is contiguous from @tce, which has the permissions, on. */
+static noinline unsigned long tce_fill_run(__be64 *tces, u64 *owners, unsigned long n, u64 tce,
+					   u64 owner, u64 *pnext, u64 page)
+{
+	return tce_fill_loop(tces, owners, n, NULL, tce, owner, pnext, page, false);
 }
 
 /* TCEs of which each has a block of its own. */
@@ -358,21 +366,7 @@ static noinline unsigned long tce_fill_blocks(__be64 *tces, u64 *owners, unsigne
 					      const u64 *hpas, u64 perm, u64 owner, u64 *pnext,
 					      u64 page)
 {
-	u64 next = *pnext;
-	unsigned long i;
-
-	for (i = 0; i < n; i++) {
-		if (tce_raw(&tces[i])) {
-			if (owners[i] != next)
-				break;
-			next += page;
-		}
-		tce_store(&tces[i], hpas[i] | perm);
-		owners[i] = owner;
-		owner += page;
-	}
-	*pnext = next;
-	return i;
+	return tce_fill_loop(tces, owners, n, hpas, perm, owner, pnext, page, true);
 }
 
 /* Valid TCEs, cleared.  Owners lie at the same distance from all of them. */
