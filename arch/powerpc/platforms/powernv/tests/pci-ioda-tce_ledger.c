@@ -126,6 +126,11 @@ struct iommu_table_ops ledger_ops = {
 	.free = pnv_pci_ioda2_table_free_pages,
 };
 
+spinlock_t *ledger_leaf_lock(const struct iommu_table *tbl, unsigned long index)
+{
+	return tce_lock(tbl->it_tree, index);
+}
+
 int ledger_init(struct kunit *test)
 {
 	memset(&ledger, 0, sizeof(ledger));

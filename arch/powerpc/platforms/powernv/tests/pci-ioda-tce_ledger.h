@@ -91,6 +91,7 @@ static inline unsigned long part_of(const struct iommu_table *tbl, unsigned long
 }
 
 void ledger_meet(void);
+spinlock_t *ledger_leaf_lock(const struct iommu_table *tbl, unsigned long index);
 int ledger_init(struct kunit *test);
 void ledger_exit(struct kunit *test);
 struct iommu_table *ledger_table(struct kunit *test, const struct shape *shape, bool user);

@@ -3,6 +3,7 @@
  * Levels of TCE tables that are given back while the table is in use: which, when, and
  * that their memory is freed only after the hardware was told to forget all of the table.
  */
+#include <linux/delay.h>
 #include "pci-ioda-tce_ledger.h"
 
 static void empty_leaf_stays_until_there_is_another(struct kunit *test)
@@ -154,11 +155,72 @@ static void unmapping_the_window_leaves_one_leaf(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, r), 0);
 }
 
+/* A thread that makes the levels of another leaf loose, once it may. */
+struct unmapper {
+	struct iommu_table *tbl;
+	struct mm_struct *mm;
+	unsigned long index;
+	bool go;
+	int ret;
+};
+
+static int unmapper_thread(void *arg)
+{
+	struct unmapper *u = arg;
+
+	while (!READ_ONCE(u->go))
+		cond_resched();
+	u->ret = unmap_for(u->mm, u->tbl, u->index, 1);
+	while (!kthread_should_stop())
+		cond_resched();
+	return 0;
+}
+
+/*
+ * Whoever has a leaf lock may be looking at any level.  This processor has one while the
+ * other makes levels loose and kills; then it waits a while for something to go wrong.
+ */
+static void I6_loose_levels_wait_for_leaf_locks(struct kunit *test)
+{
+	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[1], true);
+	unsigned long ua = area(test), frees, tries;
+	struct mm_iommu_region *r = region(test, ua, AREA_PAGES);
+	struct unmapper u = {
+		.tbl = tbl, .mm = current->mm, .index = part_of(tbl, 2), .ret = 1,
+	};
+	/* Neither that of the leaf that goes nor that of the one that stays. */
+	spinlock_t *lock = ledger_leaf_lock(tbl, tbl->it_level_size);
+	struct task_struct *task;
+
+	KUNIT_EXPECT_EQ(test, map(tbl, part_of(tbl, 0), 1, ua), 0);
+	KUNIT_EXPECT_EQ(test, map(tbl, u.index, 1, ua), 0);
+	KUNIT_EXPECT_EQ(test, unmap(tbl, part_of(tbl, 0), 1), 0);
+	ledger.frees = 0;
+	task = run_elsewhere(test, unmapper_thread, &u);
+	spin_lock(lock);
+	WRITE_ONCE(u.go, true);
+	for (tries = 0; tries < 100000 && !READ_ONCE(ledger.whole_kills); tries++)
+		udelay(10);
+	for (tries = 0; tries < 1000 && !READ_ONCE(ledger.frees); tries++)
+		udelay(10);
+	frees = READ_ONCE(ledger.frees);
+	spin_unlock(lock);
+	kthread_stop(task);
+	KUNIT_EXPECT_EQ(test, u.ret, 0);
+	KUNIT_EXPECT_EQ(test, ledger.whole_kills, 1);
+	KUNIT_EXPECT_EQ(test, frees, 0);
+	KUNIT_EXPECT_EQ(test, ledger.frees, 2);
+	ledger_expect_nothing_else(test, tbl);
+	ledger_table_end(test, tbl);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, r), 0);
+}
+
 static struct kunit_case loose_test_cases[] = {
 	KUNIT_CASE(empty_leaf_stays_until_there_is_another),
 	KUNIT_CASE(populated_levels_stay),
 	KUNIT_CASE(I6_levels_stay_while_a_map_relies_on_them),
 	KUNIT_CASE(unmapping_the_window_leaves_one_leaf),
+	KUNIT_CASE(I6_loose_levels_wait_for_leaf_locks),
 	{}
 };
 
