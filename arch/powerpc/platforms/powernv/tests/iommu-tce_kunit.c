@@ -381,7 +381,7 @@ static void I2_two_processors_while_levels_come_and_go(struct kunit *test)
 }
 
 /* A request that is held up between two of its leaves, and one that starts meanwhile. */
-static struct meeting {
+struct meeting {
 	struct task_struct *first;
 	struct completion half_way;
 	struct completion other_done;
@@ -391,7 +391,9 @@ static struct meeting {
 	unsigned long ua;
 	unsigned long at;
 	int ret;
-} meeting;
+};
+
+static struct meeting meeting;
 
 static int exchange_and_wait(struct iommu_table *tbl, struct iommu_tce_change *change)
 {
@@ -427,9 +429,12 @@ static void requests_do_not_wait_for_each_other(struct kunit *test)
 	ops = test_ops;
 	ops.exchange = exchange_and_wait;
 	tbl = ops_table(test, &ops, PAGE_SHIFT, 1ULL << 40, 2);
-	meeting = (struct meeting) {
-		.first = current, .tbl = tbl, .mm = current->mm, .ua = ua, .at = tbl->it_size / 2,
-	};
+	memset(&meeting, 0, sizeof(meeting));
+	meeting.first = current;
+	meeting.tbl = tbl;
+	meeting.mm = current->mm;
+	meeting.ua = ua;
+	meeting.at = tbl->it_size / 2;
 	init_completion(&meeting.half_way);
 	init_completion(&meeting.other_done);
 	task = run_elsewhere(test, other_request, NULL);
