@@ -418,7 +418,7 @@ static int other_request(void *arg)
 }
 
 /* Disjoint halves of a window: neither request holds what the other needs. */
-static void requests_do_not_wait_for_each_other(struct kunit *test)
+static void requests_do_not_hold_each_other_up(struct kunit *test)
 {
 	static struct iommu_table_ops ops;
 	unsigned long ua = area(test);
@@ -450,7 +450,7 @@ static void requests_do_not_wait_for_each_other(struct kunit *test)
 }
 
 static struct kunit_case request_test_cases[] = {
-	KUNIT_CASE(requests_do_not_wait_for_each_other),
+	KUNIT_CASE(requests_do_not_hold_each_other_up),
 	KUNIT_CASE(one_kill_per_request_and_counts),
 	KUNIT_CASE(T3_counts_drop_after_the_kill),
 	KUNIT_CASE(I4_failed_map_changes_nothing),

@@ -199,10 +199,10 @@ static void I6_loose_levels_wait_for_leaf_locks(struct kunit *test)
 	task = run_elsewhere(test, unmapper_thread, &u);
 	spin_lock(lock);
 	WRITE_ONCE(u.go, true);
-	for (tries = 0; tries < 100000 && !READ_ONCE(ledger.whole_kills); tries++)
-		udelay(10);
-	for (tries = 0; tries < 1000 && !READ_ONCE(ledger.frees); tries++)
-		udelay(10);
+	for (tries = 0; tries < 1000 && !READ_ONCE(ledger.whole_kills); tries++)
+		mdelay(1);
+	for (tries = 0; tries < 10 && !READ_ONCE(ledger.frees); tries++)
+		mdelay(1);
 	frees = READ_ONCE(ledger.frees);
 	spin_unlock(lock);
 	kthread_stop(task);
