@@ -102,6 +102,47 @@ static void refused(void)
 	    "T8_16G_pages_work", "%llu", (unsigned long long)geo.entries);
 }
 
+/*
+ * What the kernel charged before: the same levels, but none smaller than a kernel page.
+ * 0 where it had no such table.
+ */
+static u128 charged_before(unsigned int kernel_page_shift, unsigned int page_shift,
+			   unsigned int size_shift, unsigned int levels)
+{
+	unsigned int bits = (size_shift - page_shift + levels - 1) / levels, i;
+	u128 n = (u128)1 << (size_shift - page_shift), bytes = 0;
+
+	if (bits < kernel_page_shift - 3)
+		bits = kernel_page_shift - 3;
+	if (bits * levels + page_shift >= 55)
+		return 0;
+	for (i = 0; i < levels; i++) {
+		n = (n + ((u128)1 << bits) - 1) >> bits;
+		bytes += n * 2 * 8 << bits;
+	}
+	return bytes;
+}
+
+static void charges(unsigned int kernel_page_shift)
+{
+	unsigned int page_shift, size_shift, levels, n = 0, more = 0;
+	struct pnv_tce_geometry geo;
+	u128 charge, before;
+
+	for (page_shift = 12; page_shift <= 34; page_shift++)
+		for (size_shift = page_shift; size_shift < 60; size_shift++)
+			for (levels = 1; levels <= 5; levels++) {
+				before = charged_before(kernel_page_shift, page_shift, size_shift, levels);
+				if (!before || !pnv_tce_geometry(page_shift, 1ULL << size_shift, levels, &geo))
+					continue;
+				charge = pnv_tce_charge(&geo, kernel_page_shift);
+				n++;
+				more += charge > before;
+			}
+	tap(!more && n > 1000, kernel_page_shift == 12 ? "I11_charge_is_at_most_what_it_was_4K" :
+	    "I11_charge_is_at_most_what_it_was_64K", "more for %u of %u tables", more, n);
+}
+
 /* Every index has one way down; leaving a subtree leads to the next one. */
 static void walk(void)
 {
@@ -156,6 +197,8 @@ static void sparse_guest(void)
 int main(void)
 {
 	sweep();
+	charges(12);
+	charges(16);
 	refused();
 	walk();
 	sparse_guest();

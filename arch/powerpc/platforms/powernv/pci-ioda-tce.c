@@ -722,7 +722,7 @@ void pnv_tce_close(struct iommu_table *tbl)
 }
 
 /**
- * pnv_pci_ioda2_get_table_size() - memory that a window may need for its table
+ * pnv_pci_ioda2_get_table_size() - what a window is charged for its table
  * @page_shift: log2 of the IOMMU page size
  * @window_size: in bytes
  * @levels: how many levels
@@ -736,7 +736,7 @@ unsigned long pnv_pci_ioda2_get_table_size(__u32 page_shift, __u64 window_size,
 
 	if (!pnv_tce_geometry(page_shift, window_size, levels, &geo))
 		return 0;
-	return PAGE_ALIGN(pnv_tce_table_bytes(&geo));
+	return pnv_tce_charge(&geo, PAGE_SHIFT);
 }
 
 #endif /* CONFIG_IOMMU_API */
@@ -902,7 +902,7 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset, __u32 page_shift
 	tbl->it_level_size = 1UL << geo.level_bits;
 	tbl->it_indirect_levels = levels - 1;
 	if (user)
-		tbl->it_allocated_size = PAGE_ALIGN(pnv_tce_table_bytes(&geo));
+		tbl->it_allocated_size = pnv_tce_charge(&geo, PAGE_SHIFT);
 	return 0;
 }
 

@@ -112,6 +112,30 @@ static inline __u64 pnv_tce_table_bytes(const struct pnv_tce_geometry *geo)
 	return 2 * count * pnv_tce_level_bytes(geo);
 }
 
+/**
+ * pnv_tce_charge() - what a table is charged to locked_vm
+ * @geo: its geometry
+ * @kernel_page_shift: log2 of the kernel's page size
+ *
+ * Many small levels need some more pointers than a few large ones.  No table is charged
+ * more than with levels of a kernel page at least, as all were before.
+ *
+ * Return: bytes, whole kernel pages.
+ */
+static inline __u64 pnv_tce_charge(const struct pnv_tce_geometry *geo,
+				   unsigned int kernel_page_shift)
+{
+	const __u64 mask = (1ULL << kernel_page_shift) - 1;
+	struct pnv_tce_geometry coarse = *geo;
+	__u64 bytes = pnv_tce_table_bytes(geo);
+
+	if (coarse.level_bits < kernel_page_shift - 3)
+		coarse.level_bits = kernel_page_shift - 3;
+	if (bytes > pnv_tce_table_bytes(&coarse))
+		bytes = pnv_tce_table_bytes(&coarse);
+	return (bytes + mask) & ~mask;
+}
+
 /* The slot for table entry @index in the level of height @level. */
 static inline __u64 pnv_tce_slot(const struct pnv_tce_geometry *geo, __u64 index,
 				 unsigned int level)

@@ -76,7 +76,9 @@ static struct reference reference(u32 page_shift, u64 size, u32 levels)
 	for (ref.bits = 9; reach_of(ref.bits, levels) < ref.entries; ref.bits++)
 		;
 	ref.valid = reach_of(ref.bits, levels) <= BIT_ULL(59) / page;
-	ref.bytes = bytes_of(ref.entries, levels, 1ULL << ref.bits);
+	/* The charge: levels of less than a kernel page must not make it larger. */
+	ref.bytes = min(bytes_of(ref.entries, levels, 1ULL << ref.bits),
+			bytes_of(ref.entries, levels, 1ULL << max(ref.bits, PAGE_SHIFT - 3U)));
 	return ref;
 }
 
@@ -130,6 +132,42 @@ static void T8_tables_agree_with_a_slow_reference(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, wrong, 0);
 	KUNIT_EXPECT_GT(test, valid, 3000);
 	KUNIT_EXPECT_GT(test, n, 20 * valid);
+}
+
+/*
+ * What the kernel charged before levels could be smaller than a page: levels with slots
+ * for an equal part of the index, one page at least, twice.  0 where it had no such table.
+ */
+static u64 charged_before(u32 page_shift, u64 entries, u32 levels)
+{
+	unsigned int bits;
+
+	for (bits = PAGE_SHIFT - 3; reach_of(bits, levels) < entries; bits++)
+		;
+	return bits * levels + page_shift < 55 ? bytes_of(entries, levels, 1ULL << bits) : 0;
+}
+
+static void I11_charge_is_at_most_what_it_was(struct kunit *test)
+{
+	u32 page_shift, levels, shift, n = 0, more = 0;
+	u64 charge, before;
+
+	for (page_shift = 12; page_shift <= 34; page_shift++)
+		for (levels = 1; levels <= 5; levels++)
+			for (shift = page_shift; shift < 60; shift++) {
+				charge = pnv_pci_ioda2_get_table_size(page_shift, BIT_ULL(shift),
+								      levels);
+				before = charged_before(page_shift, BIT_ULL(shift - page_shift),
+							levels);
+				n += charge && before;
+				if (!before || charge <= before)
+					continue;
+				if (!more++)
+					kunit_info(test, "2^%u in 2^%u, %u levels: %llu, not %llu",
+						   shift, page_shift, levels, charge, before);
+			}
+	KUNIT_EXPECT_EQ(test, more, 0);
+	KUNIT_EXPECT_GT(test, n, 1000);
 }
 
 static void T8_impossible_tables_are_refused(struct kunit *test)
@@ -425,6 +463,7 @@ static void K5_closed_table_takes_nothing_new(struct kunit *test)
 
 static struct kunit_case tce_test_cases[] = {
 	KUNIT_CASE_SLOW(T8_tables_agree_with_a_slow_reference),
+	KUNIT_CASE(I11_charge_is_at_most_what_it_was),
 	KUNIT_CASE(T8_impossible_tables_are_refused),
 	KUNIT_CASE(sparse_guest_costs_what_it_maps),
 	KUNIT_CASE(sparse_guest_has_few_levels),
