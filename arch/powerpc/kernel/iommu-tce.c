@@ -43,6 +43,7 @@
  * @first: the first entry that was changed
  * @end: the entry behind the last one
  * @stale: a valid TCE was replaced or a new one written, so a kill is due
+ * @replaced: valid TCEs that were replaced so far
  * @nr: how many of @drops are in use
  * @drops: counts to drop once the kill is done
  * @change: argument for the table
@@ -53,6 +54,7 @@ struct tce_batch {
 	unsigned long first;
 	unsigned long end;
 	bool stale;
+	unsigned long replaced;
 	unsigned int nr;
 	struct {
 		struct mm_iommu_region *region;
@@ -71,6 +73,7 @@ static __always_inline void batch_init(struct tce_batch *batch, struct iommu_tab
 	batch->first = first;
 	batch->end = first;
 	batch->stale = false;
+	batch->replaced = 0;
 	batch->nr = 0;
 	batch->change.entry = first;
 	batch->change.left = npages;
@@ -149,6 +152,7 @@ static void batch_add_run(struct tce_batch *batch, const struct iommu_tce_run *r
 	unsigned long ua = run->owner, left = run->n, n;
 	struct mm_iommu_region *region;
 
+	batch->replaced += run->n;
 	for (; left; left -= n, ua += n << page_shift) {
 		/* The counts about to be dropped keep the region in its place. */
 		region = mm_iommu_owner(batch->mm, ua);
@@ -288,7 +292,8 @@ static int request_fill_levels(struct tce_batch *batch, const struct iommu_tce_r
  *
  * Context: Process, may sleep; takes leaf locks.
  * Return: 0; -EINVAL when some of the memory is not registered or is in smaller
- * physical pieces than an IOMMU page; -ENOMEM for the levels of the table: nothing
+ * physical pieces than an IOMMU page, or when an entry stands for bus addresses that
+ * devices cannot use for DMA; -ENOMEM for the levels of the table: nothing
  * has changed.  -EINTR after a fatal signal, -ENODEV when the table was closed:
  * the first entries may have been replaced.  -EIO when firmware refused an entry:
  * the entries before it have been cleared.
@@ -301,6 +306,9 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 
 	if (!req->npages)
 		return 0;
+	if (unlikely(req->entry < tbl->it_reserved_end &&
+		     req->entry + req->npages > tbl->it_reserved_start))
+		return -EINVAL;
 	ret = request_hold(tbl, req, &region);
 	if (ret)
 		return ret;
@@ -335,6 +343,25 @@ static int request_wipe(struct tce_batch *batch)
 	return ret;
 }
 
+/* Clear the entries of a batch, and kill. */
+static __always_inline int batch_wipe_all(struct tce_batch *batch)
+{
+	int ret;
+
+	for (;;) {
+		ret = request_wipe(batch);
+		if (ret || !batch->change.left)
+			break;
+		if (fatal_signal_pending(current)) {
+			ret = -EINTR;
+			break;
+		}
+		cond_resched();
+	}
+	batch_flush(batch);
+	return ret;
+}
+
 /**
  * iommu_tce_unmap() - clear entries
  * @tbl: a table with a user view
@@ -347,25 +374,34 @@ static int request_wipe(struct tce_batch *batch)
 int iommu_tce_unmap(struct iommu_table *tbl, const struct iommu_tce_request *req)
 {
 	struct tce_batch batch __uninitialized;
-	int ret;
 
 	if (!req->npages)
 		return 0;
 	batch_init(&batch, tbl, req->mm, req->entry, req->npages);
-	for (;;) {
-		ret = request_wipe(&batch);
-		if (ret || !batch.change.left)
-			break;
-		if (fatal_signal_pending(current)) {
-			ret = -EINTR;
-			break;
-		}
-		cond_resched();
-	}
-	batch_flush(&batch);
-	return ret;
+	return batch_wipe_all(&batch);
 }
 EXPORT_SYMBOL_GPL(iommu_tce_unmap);
+
+/**
+ * iommu_tce_unmap_all() - clear all entries of a table
+ * @tbl: a table with a user view
+ * @mm: whose memory it points to
+ * @cleared: receives how many entries were mapped
+ *
+ * Context: Process, may sleep; takes leaf locks.
+ * Return: as iommu_tce_unmap(); @cleared is right in any case.
+ */
+int iommu_tce_unmap_all(struct iommu_table *tbl, struct mm_struct *mm, unsigned long *cleared)
+{
+	struct tce_batch batch __uninitialized;
+	int ret;
+
+	batch_init(&batch, tbl, mm, tbl->it_offset, tbl->it_size);
+	ret = batch_wipe_all(&batch);
+	*cleared = batch.replaced;
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iommu_tce_unmap_all);
 
 /**
  * iommu_tce_close() - empty a table for good

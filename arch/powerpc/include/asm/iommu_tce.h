@@ -122,6 +122,7 @@ struct iommu_tce_request {
 
 int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req);
 int iommu_tce_unmap(struct iommu_table *tbl, const struct iommu_tce_request *req);
+int iommu_tce_unmap_all(struct iommu_table *tbl, struct mm_struct *mm, unsigned long *cleared);
 void iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm);
 
 #endif /* _ASM_POWERPC_IOMMU_TCE_H */

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The container of sPAPR TCE IOMMUs: its state, and what its parts offer each other.
+ *
+ * Locks, outermost first: the group lock of VFIO's container (held for reading over every
+ * ioctl, for writing over attach, detach and release), reg_lock, lock, then those of the
+ * rooms below (asm/mmu_context_iommu.h, asm/iommu_tce.h).  What takes long happens outside
+ * lock and reg_lock, so that it delays neither a map or an unmap nor a registration: pinning
+ * and unpinning of registered memory, emptying a window that goes away, EEH.
+ */
+#ifndef VFIO_SPAPR_TCE_H
+#define VFIO_SPAPR_TCE_H
+
+#include <linux/lockdep.h>
+#include <linux/mutex.h>
+#include <linux/rwsem.h>
+#include <linux/vfio.h>
+#include <linux/xarray.h>
+
+#include <asm/iommu.h>
+
+struct iommu_tce_request;
+
+#define TCE_WINDOWS	IOMMU_TABLE_GROUP_MAX_TABLES
+
+/**
+ * struct tce_group - a group attached to a container
+ * @next: in &tce_container.groups
+ * @iommu_group: the group, as VFIO knows it
+ * @table_group: the same group, as the platform knows it
+ */
+struct tce_group {
+	struct list_head next;
+	struct iommu_group *iommu_group;
+	struct iommu_table_group *table_group;
+};
+
+/**
+ * struct tce_window - a slot for a window
+ * @tbl: the table, programmed into every group; NULL when no call may use it
+ * @leaving: the slot is not free, as REMOVE is at work on the table that was here
+ * @charged: pages charged to locked_vm for the table
+ */
+struct tce_window {
+	struct iommu_table *tbl;
+	bool leaving;
+	unsigned long charged;
+};
+
+/**
+ * struct tce_container - the IOMMU side of a VFIO container
+ * @v2: which of the two types this is; constant
+ * @lock: read to map, unmap and look, written to change what it guards
+ * @enabled: MAP is allowed: v1 was enabled, or v2 has registered something; @lock
+ * @default_pending: no window was ever made or removed, and the default window is due
+ *	before any other; @lock
+ * @mm: whose memory is used, referenced, set once; @lock
+ * @charged: pages that v1's ENABLE charged; @lock
+ * @windows: slot 0 starts at the bus address 0; @lock
+ * @groups: attached groups; @lock, and they stay while VFIO's group lock is held
+ * @reg_lock: taken to decide about a change of @regions, not to pin or unpin
+ * @regions: registered regions by first page number; a slot is reserved while its
+ *	region is being pinned; @reg_lock
+ */
+struct tce_container {
+	bool v2;
+	struct rw_semaphore lock;
+	bool enabled;
+	bool default_pending;
+	struct mm_struct *mm;
+	unsigned long charged;
+	struct tce_window windows[TCE_WINDOWS];
+	struct list_head groups;
+	struct mutex reg_lock;	/* for regions */
+	struct xarray regions;
+};
+
+/* Platform code returns firmware codes and -1 now and then; users get an errno. */
+static inline int tce_platform_errno(long ret)
+{
+	return ret <= 0 && ret >= -MAX_ERRNO && ret != -EPERM ? ret : -EIO;
+}
+
+static inline struct tce_group *tce_first_group(struct tce_container *container)
+{
+	lockdep_assert_held(&container->lock);
+	return list_first_entry_or_null(&container->groups, struct tce_group, next);
+}
+
+/* The window that has a bus address, or NULL. */
+static inline struct tce_window *tce_window_at(struct tce_container *container, u64 iova)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&container->lock);
+	for (i = 0; i < TCE_WINDOWS; i++) {
+		struct iommu_table *tbl = container->windows[i].tbl;
+
+		if (tbl && (iova >> tbl->it_page_shift) - tbl->it_offset < tbl->it_size)
+			return &container->windows[i];
+	}
+	return NULL;
+}
+
+u64 tce_container_pgsizes(struct tce_container *container);
+int tce_window_create(struct tce_container *container,
+		      struct vfio_iommu_spapr_tce_create *create);
+int tce_window_create_default(struct tce_container *container);
+int tce_window_remove(struct tce_container *container, u64 start);
+int tce_window_undo(struct tce_container *container, struct tce_window *window);
+int tce_windows_set(struct tce_container *container, struct iommu_table_group *table_group);
+void tce_windows_unset(struct tce_container *container,
+		       struct iommu_table_group *table_group);
+void tce_windows_empty(struct tce_container *container);
+void tce_windows_free(struct tce_container *container);
+
+int tce_v1_map(struct tce_container *container, struct iommu_table *tbl,
+	       const struct iommu_tce_request *req);
+unsigned long tce_v1_clear(struct iommu_table *tbl, unsigned long entry, unsigned long npages);
+int tce_v1_enable(struct tce_container *container);
+int tce_v1_disable(struct tce_container *container);
+
+int tce_register(struct tce_container *container, u64 ua, u64 size);
+int tce_unregister(struct tce_container *container, u64 ua, u64 size);
+void tce_unregister_all(struct tce_container *container);
+
+int tce_eeh_op(struct tce_container *container, const struct vfio_eeh_pe_op *op);
+
+long tce_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg);
+
+#endif /* VFIO_SPAPR_TCE_H */

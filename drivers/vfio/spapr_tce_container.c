@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VFIO container for sPAPR TCE IOMMUs (powernv, pseries), types v1 and v2: its life and its
+ * groups.
+ *
+ * A container owns up to two windows, each a TCE table that is programmed into every group
+ * of the container, and remembers what user space registered through it.  Words are those of
+ * the rooms it calls: regions, asm/mmu_context_iommu.h; requests on tables, asm/iommu_tce.h;
+ * groups, &struct iommu_table_group_ops.
+ *
+ * v2  user space registers memory first (pinned and charged once, by the region room) and
+ *     then maps it; windows come and go by CREATE and REMOVE.
+ * v1  ENABLE charges the size of the default window; MAP pins each page.
+ *
+ * A container belongs to the first mm that sets it up; every other gets -EPERM.
+ *
+ * spapr_tce.h       the state, and which lock guards what
+ * spapr_tce_ioctl.c the calls: arguments, order of checks, MAP and UNMAP
+ * spapr_tce_memory.c, spapr_tce_window.c, spapr_tce_v1.c, spapr_tce_eeh.c   what they do
+ *
+ * An ioctl that fails has changed nothing, unless its comment says otherwise.  Detaching a
+ * group and releasing the container cannot fail; VFIO keeps ioctls out meanwhile.
+ */
+
+#include <linux/cleanup.h>
+#include <linux/iommu.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include "vfio.h"
+
+#include "spapr_tce.h"
+
+static void *tce_iommu_open(unsigned long arg)
+{
+	struct tce_container *container;
+
+	if (arg != VFIO_SPAPR_TCE_IOMMU && arg != VFIO_SPAPR_TCE_v2_IOMMU)
+		return ERR_PTR(-EINVAL);
+	container = kzalloc(sizeof(*container), GFP_KERNEL_ACCOUNT);
+	if (!container)
+		return ERR_PTR(-ENOMEM);
+
+	container->v2 = arg == VFIO_SPAPR_TCE_v2_IOMMU;
+	init_rwsem(&container->lock);
+	INIT_LIST_HEAD(&container->groups);
+	mutex_init(&container->reg_lock);
+	xa_init_flags(&container->regions, XA_FLAGS_ACCOUNT);
+	return container;
+}
+
+/* All groups are detached.  TCEs first, then the memory, then the mm. */
+static void tce_iommu_release(void *iommu_data)
+{
+	struct tce_container *container = iommu_data;
+
+	tce_windows_free(container);
+	tce_unregister_all(container);
+	account_locked_vm(container->mm, container->charged, false);
+	if (container->mm)
+		mmdrop(container->mm);
+	mutex_destroy(&container->reg_lock);
+	kfree(container);
+}
+
+/* Whether a group can live with the others and with the windows there are. */
+static int group_check(struct tce_container *container, struct iommu_group *iommu_group,
+		       struct iommu_table_group *table_group)
+{
+	struct tce_group *group;
+	unsigned int i;
+
+	lockdep_assert_held_write(&container->lock);
+	if (!table_group)
+		return -ENODEV;
+	/* v2 needs windows that come and go; v1 has one table and shares it with nobody. */
+	if (container->v2 && !table_group->max_dynamic_windows_supported)
+		return -EINVAL;
+	if (!container->v2 && tce_first_group(container))
+		return -EBUSY;
+
+	list_for_each_entry(group, &container->groups, next) {
+		if (group->iommu_group == iommu_group)
+			return -EBUSY;
+		if (group->table_group->ops->create_table != table_group->ops->create_table)
+			return -EPERM;
+	}
+	for (i = 0; i < TCE_WINDOWS; i++) {
+		struct iommu_table *tbl = container->windows[i].tbl;
+
+		if (tbl && !(table_group->pgsizes & IOMMU_PAGE_SIZE(tbl)))
+			return -EPERM;
+	}
+	return 0;
+}
+
+/* On failure neither the group nor the container has changed. */
+static int tce_iommu_attach_group(void *iommu_data, struct iommu_group *iommu_group,
+				  enum vfio_group_type type)
+{
+	struct iommu_table_group *table_group = iommu_group_get_iommudata(iommu_group);
+	struct tce_container *container = iommu_data;
+	struct tce_group *group;
+	int ret;
+
+	if (type == VFIO_EMULATED_IOMMU)
+		return -EINVAL;
+
+	guard(rwsem_write)(&container->lock);
+	ret = group_check(container, iommu_group, table_group);
+	if (ret)
+		return ret;
+	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
+	if (!group)
+		return -ENOMEM;
+	group->iommu_group = iommu_group;
+	group->table_group = table_group;
+
+	ret = tce_windows_set(container, table_group);
+	if (ret) {
+		kfree(group);
+		return ret;
+	}
+	if (!tce_first_group(container))
+		container->default_pending = true;
+	list_add_tail(&group->next, &container->groups);
+	return 0;
+}
+
+/* The others keep their windows; the last to leave empties the tables first. */
+static void tce_iommu_detach_group(void *iommu_data, struct iommu_group *iommu_group)
+{
+	struct tce_container *container = iommu_data;
+	struct tce_group *group;
+
+	guard(rwsem_write)(&container->lock);
+	list_for_each_entry(group, &container->groups, next)
+		if (group->iommu_group == iommu_group)
+			break;
+	if (list_entry_is_head(group, &container->groups, next))
+		return;
+
+	if (list_is_singular(&container->groups))
+		tce_windows_empty(container);
+	tce_windows_unset(container, group->table_group);
+	list_del(&group->next);
+	kfree(group);
+}
+
+static const struct vfio_iommu_driver_ops tce_iommu_driver = {
+	.owner		= THIS_MODULE,
+	.name		= "iommu-vfio-powerpc",
+	.attach_group	= tce_iommu_attach_group,
+	.detach_group	= tce_iommu_detach_group,
+	.open		= tce_iommu_open,
+	.release	= tce_iommu_release,
+	.ioctl		= tce_ioctl,
+};
+
+static int __init tce_iommu_init(void)
+{
+	return vfio_register_iommu_driver(&tce_iommu_driver);
+}
+module_init(tce_iommu_init);
+
+static void __exit tce_iommu_exit(void)
+{
+	vfio_unregister_iommu_driver(&tce_iommu_driver);
+}
+module_exit(tce_iommu_exit);
+
+MODULE_DESCRIPTION("VFIO IOMMU for sPAPR TCE tables");
+MODULE_LICENSE("GPL");

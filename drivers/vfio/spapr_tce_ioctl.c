@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The calls of a container of sPAPR TCE IOMMUs: a table says for each what argument it has
+ * and what it depends on; the dispatcher copies the argument in, checks argsz and flags,
+ * takes the lock and checks the state; then comes a short handler.
+ *
+ * Handlers may rely on: at least one group where the table says so, the caller's mm, the
+ * lock that the table names.  They return 0 or -errno, never what firmware said; GET_STATE
+ * of VFIO_EEH_PE_OP and CHECK_EXTENSION alone return more than 0.
+ */
+
+#include <linux/io.h>
+#include <linux/iommu.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/spinlock.h>
+#include <linux/uaccess.h>
+
+#include <asm/eeh.h>
+#include <asm/iommu_tce.h>
+#include <asm/tce.h>
+#include "spapr_tce.h"
+
+/* From a handler: the bus address is in the default window, which has not been made yet. */
+#define DEFAULT_IS_DUE	(-EAGAIN)
+
+union tce_arg {
+	struct {
+		__u32 argsz;
+		__u32 flags;
+	};
+	struct vfio_iommu_spapr_tce_info info;
+	struct vfio_iommu_type1_dma_map map;
+	struct vfio_iommu_type1_dma_unmap unmap;
+	struct vfio_iommu_spapr_register_memory reg;
+	struct vfio_iommu_spapr_tce_create create;
+	struct vfio_iommu_spapr_tce_remove remove;
+	struct vfio_eeh_pe_op eeh;
+};
+
+static long ioctl_get_info(struct tce_container *container, union tce_arg *arg)
+{
+	struct iommu_table_group *table_group = tce_first_group(container)->table_group;
+	struct vfio_iommu_spapr_tce_info *info = &arg->info;
+
+	lockdep_assert_held(&container->lock);
+	info->flags = 0;
+	info->dma32_window_start = table_group->tce32_start;
+	info->dma32_window_size = table_group->tce32_size;
+	memset(&info->ddw, 0, sizeof(info->ddw));
+	if (container->v2 && table_group->max_dynamic_windows_supported) {
+		info->flags = VFIO_IOMMU_SPAPR_INFO_DDW;
+		info->ddw.pgsizes = tce_container_pgsizes(container);
+		info->ddw.max_dynamic_windows_supported =
+			table_group->max_dynamic_windows_supported;
+		info->ddw.levels = table_group->max_levels;
+	}
+	return 0;
+}
+
+/* What to say about a bus address that is in no window. */
+static noinline int no_window(struct tce_container *container, u64 iova)
+{
+	const struct iommu_table_group *table_group;
+
+	lockdep_assert_held(&container->lock);
+	if (!container->default_pending)
+		return -ENXIO;
+	table_group = tce_first_group(container)->table_group;
+	return iova - table_group->tce32_start < table_group->tce32_size ? DEFAULT_IS_DUE : -ENXIO;
+}
+
+/*
+ * The only place that decides whether a range of bus addresses can be changed.
+ * Return: the table, and which of its entries in @req; or an error pointer.
+ */
+static __always_inline struct iommu_table *request_range(struct tce_container *container,
+							 u64 iova, u64 size,
+							 struct iommu_tce_request *req)
+{
+	const struct tce_window *window = tce_window_at(container, iova);
+	struct iommu_table *tbl;
+
+	if (!window)
+		return ERR_PTR(no_window(container, iova));
+	tbl = window->tbl;
+	req->mm = container->mm;
+	req->entry = iova >> tbl->it_page_shift;
+	req->npages = size >> tbl->it_page_shift;
+	if (!size || (iova | size) & (IOMMU_PAGE_SIZE(tbl) - 1))
+		return ERR_PTR(-EINVAL);
+	/* The window holds the first entry, so the subtractions do not wrap. */
+	if (req->npages > tbl->it_size - (req->entry - tbl->it_offset))
+		return ERR_PTR(-EINVAL);
+	return tbl;
+}
+
+static long ioctl_map(struct tce_container *container, union tce_arg *arg)
+{
+	const struct vfio_iommu_type1_dma_map *map = &arg->map;
+	struct iommu_tce_request req;
+	struct iommu_table *tbl;
+
+	lockdep_assert_held(&container->lock);
+	tbl = request_range(container, map->iova, map->size, &req);
+	if (IS_ERR(tbl))
+		return PTR_ERR(tbl);
+	if (map->vaddr & (IOMMU_PAGE_SIZE(tbl) - 1) || map->vaddr + (map->size - 1) < map->vaddr)
+		return -EINVAL;
+	req.ua = map->vaddr;
+	req.perm = 0;
+	if (map->flags & VFIO_DMA_MAP_FLAG_READ)
+		req.perm |= TCE_PCI_READ;
+	if (map->flags & VFIO_DMA_MAP_FLAG_WRITE)
+		req.perm |= TCE_PCI_WRITE;
+	if (!req.perm)
+		return -EINVAL;
+
+	return container->v2 ? iommu_tce_map(tbl, &req) : tce_v1_map(container, tbl, &req);
+}
+
+/* Everything in all windows; says how many bytes of bus addresses were mapped. */
+static noinline long unmap_all(struct tce_container *container,
+			       struct vfio_iommu_type1_dma_unmap *unmap)
+{
+	unsigned long cleared;
+	unsigned int i;
+	int ret = 0;
+
+	lockdep_assert_held(&container->lock);
+	if (unmap->iova || unmap->size)
+		return -EINVAL;
+	for (i = 0; i < TCE_WINDOWS && !ret; i++) {
+		struct iommu_table *tbl = container->windows[i].tbl;
+
+		if (!tbl)
+			continue;
+		if (container->v2)
+			ret = iommu_tce_unmap_all(tbl, container->mm, &cleared);
+		else
+			cleared = tce_v1_clear(tbl, tbl->it_offset, tbl->it_size);
+		unmap->size += (u64)cleared << tbl->it_page_shift;
+	}
+	return ret;
+}
+
+/* A fatal signal, or firmware that fails, may leave the rest of the range mapped. */
+static long ioctl_unmap(struct tce_container *container, union tce_arg *arg)
+{
+	struct iommu_tce_request req;
+	struct iommu_table *tbl;
+
+	lockdep_assert_held(&container->lock);
+	if (unlikely(arg->flags & VFIO_DMA_UNMAP_FLAG_ALL))
+		return unmap_all(container, &arg->unmap);
+	tbl = request_range(container, arg->unmap.iova, arg->unmap.size, &req);
+	if (IS_ERR(tbl))
+		return PTR_ERR(tbl);
+	if (container->v2)
+		return iommu_tce_unmap(tbl, &req);
+	tce_v1_clear(tbl, req.entry, req.npages);
+	return 0;
+}
+
+static long ioctl_register(struct tce_container *container, union tce_arg *arg)
+{
+	return tce_register(container, arg->reg.vaddr, arg->reg.size);
+}
+
+static long ioctl_unregister(struct tce_container *container, union tce_arg *arg)
+{
+	return tce_unregister(container, arg->reg.vaddr, arg->reg.size);
+}
+
+static long ioctl_create(struct tce_container *container, union tce_arg *arg)
+{
+	bool was_due = container->default_pending;
+	int ret;
+
+	lockdep_assert_held_write(&container->lock);
+	ret = tce_window_create_default(container);
+	if (ret)
+		return ret;
+	ret = tce_window_create(container, &arg->create);
+	if (ret && was_due && !tce_window_undo(container, &container->windows[0]))
+		container->default_pending = true;
+	return ret;
+}
+
+/* When firmware refuses, the window stays, empty. */
+static long ioctl_remove(struct tce_container *container, union tce_arg *arg)
+{
+	return tce_window_remove(container, arg->remove.start_addr);
+}
+
+static long ioctl_enable(struct tce_container *container, union tce_arg *arg)
+{
+	return tce_v1_enable(container);
+}
+
+static long ioctl_disable(struct tce_container *container, union tce_arg *arg)
+{
+	return tce_v1_disable(container);
+}
+
+/* Groups before the one that fails have carried the operation out. */
+static long ioctl_eeh(struct tce_container *container, union tce_arg *arg)
+{
+	return tce_eeh_op(container, &arg->eeh);
+}
+
+/* What a call needs; the dispatcher sees to it in this order. */
+#define NEED_V1		BIT(0)	/* -ENOTTY for the other type */
+#define NEED_V2		BIT(1)
+#define CLAIM_MM	BIT(2)	/* makes the caller's mm the container's */
+#define NEED_ENABLED	BIT(3)	/* -EPERM before ENABLE or the first REGISTER */
+#define NEED_MM		BIT(4)	/* -EPERM before somebody claimed it */
+#define NEED_GROUP	BIT(5)	/* -ENXIO */
+#define HOLD_WRITE	BIT(6)	/* runs with the lock held for writing, not reading */
+#define HOLD_NONE	BIT(7)	/* runs without the lock */
+#define COPY_OUT	BIT(8)	/* the argument is copied back */
+#define COPY_OUT_FLAGGED BIT(9)	/* the same when it has flags */
+
+/**
+ * struct tce_call - a call
+ * @handler: does the work, with the lock held that @needs says
+ * @minsz: what argsz must cover at least; 0: no argument
+ * @size: of the whole argument
+ * @flags: valid bits of the field flags
+ * @needs: what the dispatcher provides and checks
+ */
+struct tce_call {
+	long (*handler)(struct tce_container *container, union tce_arg *arg);
+	unsigned int minsz;
+	unsigned int size;
+	u32 flags;
+	u32 needs;
+};
+
+/* The calls have consecutive numbers. */
+#define CALL_INDEX(cmd)		(_IOC_NR(cmd) - _IOC_NR(VFIO_IOMMU_SPAPR_TCE_GET_INFO))
+
+#define TCE_CALL(_cmd, _handler, _type, _last, _flags, _needs)			\
+	[CALL_INDEX(_cmd)] = {							\
+		.handler = (_handler), .needs = (_needs),			\
+		.minsz = offsetofend(_type, _last), .size = sizeof(_type),	\
+		.flags = (_flags),						\
+	}
+
+static const struct tce_call tce_calls[] = {
+	TCE_CALL(VFIO_IOMMU_SPAPR_TCE_GET_INFO, ioctl_get_info,
+		 struct vfio_iommu_spapr_tce_info, dma32_window_size, U32_MAX,
+		 NEED_GROUP | COPY_OUT),
+	TCE_CALL(VFIO_IOMMU_MAP_DMA, ioctl_map,
+		 struct vfio_iommu_type1_dma_map, size,
+		 VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE, NEED_ENABLED),
+	TCE_CALL(VFIO_IOMMU_UNMAP_DMA, ioctl_unmap,
+		 struct vfio_iommu_type1_dma_unmap, size, VFIO_DMA_UNMAP_FLAG_ALL,
+		 NEED_ENABLED | COPY_OUT_FLAGGED),
+	TCE_CALL(VFIO_IOMMU_SPAPR_REGISTER_MEMORY, ioctl_register,
+		 struct vfio_iommu_spapr_register_memory, size, 0,
+		 NEED_V2 | CLAIM_MM | HOLD_NONE),
+	TCE_CALL(VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY, ioctl_unregister,
+		 struct vfio_iommu_spapr_register_memory, size, 0,
+		 NEED_V2 | NEED_MM | HOLD_NONE),
+	TCE_CALL(VFIO_IOMMU_SPAPR_TCE_CREATE, ioctl_create,
+		 struct vfio_iommu_spapr_tce_create, start_addr, 0,
+		 NEED_V2 | CLAIM_MM | NEED_GROUP | HOLD_WRITE | COPY_OUT),
+	TCE_CALL(VFIO_IOMMU_SPAPR_TCE_REMOVE, ioctl_remove,
+		 struct vfio_iommu_spapr_tce_remove, start_addr, 0,
+		 NEED_V2 | CLAIM_MM | NEED_GROUP | HOLD_NONE),
+	TCE_CALL(VFIO_EEH_PE_OP, ioctl_eeh, struct vfio_eeh_pe_op, op, 0, HOLD_NONE),
+	[CALL_INDEX(VFIO_IOMMU_ENABLE)] = {
+		.handler = ioctl_enable,
+		.needs = NEED_V1 | CLAIM_MM | NEED_GROUP | HOLD_WRITE,
+	},
+	[CALL_INDEX(VFIO_IOMMU_DISABLE)] = {
+		.handler = ioctl_disable, .needs = NEED_V1 | HOLD_WRITE,
+	},
+};
+
+#define TCE_ROW(cmd)		(&tce_calls[CALL_INDEX(cmd)])
+
+static const struct tce_call *call_find(const struct tce_container *container, unsigned int cmd)
+{
+	const struct tce_call *call = TCE_ROW(cmd);
+
+	if (cmd != _IO(VFIO_TYPE, _IOC_NR(cmd)) || CALL_INDEX(cmd) >= ARRAY_SIZE(tce_calls) ||
+	    call->needs & (container->v2 ? NEED_V1 : NEED_V2))
+		return NULL;
+	return call;
+}
+
+/* At least minsz bytes, more if argsz says that the caller has them; zeroes behind. */
+static __always_inline int call_copy_in(const struct tce_call *call, union tce_arg *arg,
+					void __user *uarg)
+{
+	unsigned int size = call->minsz;
+
+	if (!size)
+		return 0;
+	/* A few words: copy_from_user() would cost three times as much. */
+	if (!user_read_access_begin(uarg, size))
+		return -EFAULT;
+	unsafe_copy_from_user(arg, uarg, size, fault);
+	user_read_access_end();
+	if (arg->argsz < size || arg->flags & ~call->flags)
+		return -EINVAL;
+	if (call->size == size)
+		return 0;
+
+	memset((char *)arg + size, 0, call->size - size);
+	size = min(arg->argsz, call->size) - size;
+	if (size && copy_from_user((char *)arg + call->minsz, uarg + call->minsz, size))
+		return -EFAULT;
+	return 0;
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}
+
+static __always_inline bool call_has_output(const struct tce_call *call,
+					    const union tce_arg *arg)
+{
+	return call->needs & COPY_OUT || (call->needs & COPY_OUT_FLAGGED && arg->flags);
+}
+
+static unsigned int call_output_size(const struct tce_call *call, const union tce_arg *arg)
+{
+	return arg->argsz >= call->size ? call->size : call->minsz;
+}
+
+/* State that a call depends on. */
+static __always_inline int call_check_state(struct tce_container *container,
+					    const struct tce_call *call)
+{
+	lockdep_assert_held(&container->lock);
+	if (container->mm != current->mm && (container->mm || call->needs & NEED_MM))
+		return -EPERM;
+	if (call->needs & NEED_ENABLED && !container->enabled)
+		return -EPERM;
+	if (call->needs & NEED_GROUP && !tce_first_group(container))
+		return -ENXIO;
+	return 0;
+}
+
+/* Change what the call needs to be changed, and take the lock that it runs with. */
+static noinline int call_enter_writing(struct tce_container *container,
+				       const struct tce_call *call)
+{
+	int ret;
+
+	if (down_write_killable(&container->lock))
+		return -EINTR;
+	ret = call_check_state(container, call);
+	if (!ret && call->needs & CLAIM_MM && !container->mm) {
+		mmgrab(current->mm);
+		container->mm = current->mm;
+	}
+	if (ret || call->needs & HOLD_NONE)
+		up_write(&container->lock);
+	else if (!(call->needs & HOLD_WRITE))
+		downgrade_write(&container->lock);
+	return ret;
+}
+
+static __always_inline int call_enter(struct tce_container *container,
+				      const struct tce_call *call)
+{
+	int ret;
+
+	if (call->needs & (HOLD_WRITE | CLAIM_MM))
+		return call_enter_writing(container, call);
+	if (down_read_killable(&container->lock))
+		return -EINTR;
+	ret = call_check_state(container, call);
+	if (ret || call->needs & HOLD_NONE)
+		up_read(&container->lock);
+	return ret;
+}
+
+static __always_inline void call_leave(struct tce_container *container,
+				       const struct tce_call *call)
+{
+	if (call->needs & HOLD_WRITE)
+		up_write(&container->lock);
+	else if (!(call->needs & HOLD_NONE))
+		up_read(&container->lock);
+}
+
+/* Make the default window, and call again; the lock is held for reading, as before. */
+static noinline long call_with_default(struct tce_container *container,
+				       const struct tce_call *call, union tce_arg *arg)
+{
+	int ret;
+
+	up_read(&container->lock);
+	down_write(&container->lock);
+	ret = call_check_state(container, call);
+	if (!ret)
+		ret = tce_window_create_default(container);
+	downgrade_write(&container->lock);
+	return ret ?: call->handler(container, arg);
+}
+
+/* The argument back to its owner, who may have taken its memory away meanwhile. */
+static noinline long call_copy_out(struct tce_container *container,
+				   const struct tce_call *call, const union tce_arg *arg,
+				   void __user *uarg)
+{
+	if (!copy_to_user(uarg, arg, call_output_size(call, arg)))
+		return 0;
+	/* Nobody knows about the new window. */
+	if (call->handler == ioctl_create)
+		tce_window_undo(container, tce_window_at(container, arg->create.start_addr));
+	return -EFAULT;
+}
+
+static __always_inline long call_run(struct tce_container *container,
+				     const struct tce_call *call, void __user *uarg)
+{
+	union tce_arg arg __uninitialized;
+	bool output;
+	long ret;
+
+	ret = call_copy_in(call, &arg, uarg);
+	if (ret)
+		return ret;
+	output = call_has_output(call, &arg);
+	if (output && fault_in_safe_writeable(uarg, call_output_size(call, &arg)))
+		return -EFAULT;
+	ret = call_enter(container, call);
+	if (ret)
+		return ret;
+
+	ret = call->handler(container, &arg);
+	if (unlikely(ret == DEFAULT_IS_DUE))
+		ret = call_with_default(container, call, &arg);
+	if (output && !ret)
+		ret = call_copy_out(container, call, &arg, uarg);
+	call_leave(container, call);
+	return ret;
+}
+
+static bool has_extension(unsigned long extension)
+{
+	switch (extension) {
+	case VFIO_SPAPR_TCE_IOMMU:
+	case VFIO_SPAPR_TCE_v2_IOMMU:
+	case VFIO_UNMAP_ALL:
+		return true;
+	case VFIO_EEH:
+		return eeh_enabled();
+	}
+	return false;
+}
+
+/**
+ * tce_ioctl() - what VFIO calls for a container's ioctls
+ * @iommu_data: the container; NULL for VFIO_CHECK_EXTENSION before there is one
+ * @cmd: number of the call
+ * @arg: address of its argument, or the argument
+ *
+ * Context: Process, may sleep; VFIO's group lock is held for reading.
+ * Return: as include/uapi/linux/vfio.h says; -ENOTTY for what this type does not have.
+ */
+long tce_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)
+{
+	struct tce_container *container = iommu_data;
+	void __user *uarg = (void __user *)arg;
+	const struct tce_call *call;
+
+	/* The calls that come by the million: a constant row makes short code. */
+	if (cmd == VFIO_IOMMU_MAP_DMA)
+		return call_run(container, TCE_ROW(VFIO_IOMMU_MAP_DMA), uarg);
+	if (cmd == VFIO_IOMMU_UNMAP_DMA)
+		return call_run(container, TCE_ROW(VFIO_IOMMU_UNMAP_DMA), uarg);
+	if (cmd == VFIO_CHECK_EXTENSION)
+		return has_extension(arg);
+
+	call = call_find(container, cmd);
+	return call ? call_run(container, call, uarg) : -ENOTTY;
+}

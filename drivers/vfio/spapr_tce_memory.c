@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What user space registered through a container: which regions, and their end.
+ *
+ * The region room (asm/mmu_context_iommu.h) pins and charges; here is only what one container
+ * has of it.  Pinning and unpinning may take minutes and happen without a lock: a slot in
+ * @regions is reserved meanwhile.
+ */
+
+#include <linux/cleanup.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+
+#include <asm/mmu_context_iommu.h>
+#include "spapr_tce.h"
+
+/*
+ * Reserve the slot of a region, so that nothing fails once the memory is registered.
+ * Another thread may be registering the same memory; it has the slot then.
+ */
+static int region_reserve(struct tce_container *container, u64 ua, u64 size)
+{
+	unsigned long index = ua >> PAGE_SHIFT;
+	struct mm_iommu_region *region;
+
+	guard(mutex)(&container->reg_lock);
+	region = xa_load(&container->regions, index);
+	if (region)
+		return mm_iommu_region_size(region) == size ? -EBUSY : -EINVAL;
+	return xa_insert(&container->regions, index, NULL, GFP_KERNEL_ACCOUNT);
+}
+
+/*
+ * Take a registration back, with the last one the region.
+ * Return: as mm_iommu_unregister_start(); -ENOENT.
+ */
+static int region_remove(struct tce_container *container, u64 ua, u64 size,
+			 struct mm_iommu_region **region)
+{
+	unsigned long index = ua >> PAGE_SHIFT;
+	int ret;
+
+	guard(mutex)(&container->reg_lock);
+	*region = xa_load(&container->regions, index);
+	if (!*region || mm_iommu_region_size(*region) != size)
+		return -ENOENT;
+	ret = mm_iommu_unregister_start(container->mm, *region);
+	if (ret >= 0)
+		xa_erase(&container->regions, index);
+	return ret;
+}
+
+/**
+ * tce_register() - pin and charge memory, and let MAP begin
+ * @container: the container, whose mm is the caller's
+ * @ua: where the memory starts, a multiple of the page size
+ * @size: in bytes, another
+ *
+ * Context: Process, may sleep for as long as pinning takes; takes locks for moments.
+ * Return: 0; -EINVAL for bad bounds and for memory that overlaps another region; -EBUSY when
+ * the container has it, or is just getting it; -ENOMEM for memory or RLIMIT_MEMLOCK; -EFAULT
+ * for pages that cannot be pinned; -EINTR.  On failure nothing has changed.
+ */
+int tce_register(struct tce_container *container, u64 ua, u64 size)
+{
+	unsigned long index = ua >> PAGE_SHIFT;
+	struct mm_iommu_region *region;
+	int ret;
+
+	if (!PAGE_ALIGNED(ua | size) || !size)
+		return -EINVAL;
+	ret = region_reserve(container, ua, size);
+	if (ret)
+		return ret;
+	ret = mm_iommu_register(container->mm, ua, size, &region);
+	if (ret) {
+		xa_release(&container->regions, index);
+		return ret;
+	}
+	scoped_guard(rwsem_write, &container->lock)
+		container->enabled = true;
+	/* The slot is there, so this allocates nothing. */
+	xa_store(&container->regions, index, region, GFP_KERNEL_ACCOUNT);
+	return 0;
+}
+
+/**
+ * tce_unregister() - take a registration back, with the last one the memory
+ * @container: the container
+ * @ua: where the region starts
+ * @size: its size
+ *
+ * Context: Process, may sleep for as long as unpinning takes; takes locks for moments.
+ * Return: 0; -EINVAL for bad bounds; -ENOENT when the container has no such region; -EBUSY
+ * while a TCE points into it.  On failure nothing has changed.
+ */
+int tce_unregister(struct tce_container *container, u64 ua, u64 size)
+{
+	struct mm_iommu_region *region;
+	int ret;
+
+	if (!PAGE_ALIGNED(ua | size))
+		return -EINVAL;
+	ret = region_remove(container, ua, size, &region);
+	if (ret <= 0)
+		return ret;
+	mm_iommu_unregister_finish(region);
+	return 0;
+}
+
+/* The container ends: its registrations go.  Cannot fail. */
+void tce_unregister_all(struct tce_container *container)
+{
+	struct mm_iommu_region *region;
+	unsigned long index;
+
+	xa_for_each(&container->regions, index, region) {
+		mm_iommu_abandon(container->mm, region);
+		cond_resched();
+	}
+	xa_destroy(&container->regions);
+}
