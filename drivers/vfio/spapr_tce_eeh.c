@@ -64,6 +64,20 @@ static int eeh_one(struct eeh_pe *pe, const struct vfio_eeh_pe_op *op)
 	return -EINVAL;
 }
 
+/* The reset of a slot has errors of its own, which mean nothing to the caller. */
+static int eeh_errno(int ret)
+{
+	switch (ret) {
+	case 0:
+	case -EINVAL:
+	case -ENODEV:
+	case -ENOENT:
+	case -ENXIO:
+		return ret;
+	}
+	return -EIO;
+}
+
 /**
  * tce_eeh_op() - do one EEH operation on every group
  * @container: VFIO's group lock is held
@@ -72,7 +86,7 @@ static int eeh_one(struct eeh_pe *pe, const struct vfio_eeh_pe_op *op)
  * Context: Process, may sleep for seconds.
  * Return: 0, or for VFIO_EEH_PE_GET_STATE the state of the first PE that is not in its normal
  * state; -EINVAL for an unknown operation or bad arguments; -ENODEV for a group without a PE;
- * -ENXIO where firmware cannot inject errors; -EIO.  Groups before the failing one have
+ * -ENOENT, -ENXIO where the platform cannot do it; -EIO.  Groups before the failing one have
  * carried the operation out.
  */
 int tce_eeh_op(struct tce_container *container, const struct vfio_eeh_pe_op *op)
@@ -88,9 +102,9 @@ int tce_eeh_op(struct tce_container *container, const struct vfio_eeh_pe_op *op)
 		if (op->op == VFIO_EEH_PE_GET_STATE)
 			ret = eeh_pe_get_state(pe);
 		else
-			ret = tce_platform_errno(eeh_one(pe, op));
+			ret = eeh_one(pe, op);
 		if (ret)
 			break;
 	}
-	return ret;
+	return ret > 0 && op->op == VFIO_EEH_PE_GET_STATE ? ret : eeh_errno(ret);
 }

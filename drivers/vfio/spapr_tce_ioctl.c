@@ -221,6 +221,7 @@ static long ioctl_eeh(struct tce_container *container, union tce_arg *arg)
 #define HOLD_NONE	BIT(7)	/* runs without the lock */
 #define COPY_OUT	BIT(8)	/* the argument is copied back */
 #define COPY_OUT_FLAGGED BIT(9)	/* the same when it has flags */
+#define MAY_NEED_DEFAULT BIT(10) /* the handler may say DEFAULT_IS_DUE */
 
 /**
  * struct tce_call - a call
@@ -254,10 +255,11 @@ static const struct tce_call tce_calls[] = {
 		 NEED_GROUP | COPY_OUT),
 	TCE_CALL(VFIO_IOMMU_MAP_DMA, ioctl_map,
 		 struct vfio_iommu_type1_dma_map, size,
-		 VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE, NEED_ENABLED),
+		 VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		 NEED_ENABLED | MAY_NEED_DEFAULT),
 	TCE_CALL(VFIO_IOMMU_UNMAP_DMA, ioctl_unmap,
 		 struct vfio_iommu_type1_dma_unmap, size, VFIO_DMA_UNMAP_FLAG_ALL,
-		 NEED_ENABLED | COPY_OUT_FLAGGED),
+		 NEED_ENABLED | MAY_NEED_DEFAULT | COPY_OUT_FLAGGED),
 	TCE_CALL(VFIO_IOMMU_SPAPR_REGISTER_MEMORY, ioctl_register,
 		 struct vfio_iommu_spapr_register_memory, size, 0,
 		 NEED_V2 | CLAIM_MM | HOLD_NONE),
@@ -435,7 +437,7 @@ static __always_inline long call_run(struct tce_container *container,
 		return ret;
 
 	ret = call->handler(container, &arg);
-	if (unlikely(ret == DEFAULT_IS_DUE))
+	if (unlikely(ret == DEFAULT_IS_DUE) && call->needs & MAY_NEED_DEFAULT)
 		ret = call_with_default(container, call, &arg);
 	if (output && !ret)
 		ret = call_copy_out(container, call, &arg, uarg);

@@ -20,11 +20,11 @@
 #include <sys/mman.h>
 #include <linux/vfio.h>
 
-#include "lib/spapr_tce.h"	/* only to find a device */
+#include "lib/spapr_tce.h"	/* to find a device and suitable memory */
 
 #define STEPS		9
-#define MEMORY		(16UL << 20)
-#define WINDOW		(1UL << 30)
+#define MEMORY		(16 * MB)
+#define WINDOW		GB
 #define PAGE_SHIFT	16
 
 /* Report a step; the first that fails ends the program. */
