@@ -16,6 +16,7 @@
 #define CLASS_NVME	"0x010802"
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define PIECE		(64 * KB)
+#define MAX_DEVICES	16
 
 int spapr_write_file(const char *path, const char *text)
 {
@@ -81,27 +82,29 @@ static int by_bdf(const void *a, const void *b)
 
 int spapr_find_devices(struct spapr_device *devices, int max)
 {
+	struct spapr_device found[MAX_DEVICES];
 	DIR *dir = opendir(PCI_DEVICES);
 	char path[300], buf[300];
 	struct dirent *entry;
-	int n = 0;
+	int i, n = 0, all = 0;
 
-	while (dir && n < max && (entry = readdir(dir))) {
-		if (strlen(entry->d_name) >= sizeof(devices[n].bdf))
+	while (dir && all < MAX_DEVICES && (entry = readdir(dir))) {
+		if (strlen(entry->d_name) >= sizeof(found[all].bdf))
 			continue;
 		snprintf(path, sizeof(path), PCI_DEVICES "/%s/class", entry->d_name);
 		if (file_read(path, buf, sizeof(buf)) || strncmp(buf, CLASS_NVME, 8))
 			continue;
-		if (bind_vfio(entry->d_name))
-			continue;
-		snprintf(devices[n].bdf, sizeof(devices[n].bdf), "%.15s", entry->d_name);
-		devices[n].group_id = atoi(link_name(entry->d_name, "iommu_group", buf,
-						     sizeof(buf)));
-		n++;
+		snprintf(found[all++].bdf, sizeof(found[0].bdf), "%.15s", entry->d_name);
 	}
 	if (dir)
 		closedir(dir);
-	qsort(devices, n, sizeof(*devices), by_bdf);
+	qsort(found, all, sizeof(*found), by_bdf);
+	for (i = 0; i < all && n < max; i++) {
+		if (bind_vfio(found[i].bdf))
+			continue;
+		found[i].group_id = atoi(link_name(found[i].bdf, "iommu_group", buf, sizeof(buf)));
+		devices[n++] = found[i];
+	}
 	return n;
 }
 

@@ -32,8 +32,8 @@ struct spapr_device {
 };
 
 /*
- * Find NVMe controllers and hand them to vfio-pci.  Returns how many of @max were
- * found.
+ * Find NVMe controllers and hand them to vfio-pci, those with the lowest addresses
+ * first.  Returns how many of @max were found.
  */
 int spapr_find_devices(struct spapr_device *devices, int max);
 
