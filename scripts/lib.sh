@@ -92,16 +92,18 @@ progress() {
 	return "$status"
 }
 
-# splats LOG: the lines in which a kernel complains about itself; true if there
-# are any.  Only kernel lines count (they carry a time stamp); those of the
-# firmware and what a program prints do not.  An EEH report of a frozen device
+# The words by which a kernel complains about itself.  An EEH report of a frozen device
 # brings a call trace too, and is no fault of the kernel; nor is pseries' empty nvram.
+complaints='WARNING:|BUG:|Oops|Call Trace|possible recursive locking'
+complaints+='|INFO: task .* blocked|INFO: trying to register|rcu: INFO|suspicious RCU usage'
+complaints+='|UBSAN:|KASAN:|KCSAN:|kernel BUG|Kernel panic|[Uu]nable to handle kernel|LOCKUP'
+complaints+='|list_(add|del) corruption|refcount_t:|soft lockup|scheduling while atomic'
+no_complaints='EEH:|nvram corruption detected'
+
+# splats LOG: the lines with such words; true if there are any.  Only kernel lines count
+# (they carry a time stamp); those of the firmware and what a program prints do not.
 splats() {
-	local words='WARNING:|BUG:|Oops|Call Trace|possible recursive locking'
-	words+='|INFO: task .* blocked|INFO: trying to register|rcu: INFO|suspicious RCU usage'
-	words+='|UBSAN:|KASAN:|kernel BUG|Kernel panic|[Uu]nable to handle kernel|LOCKUP'
-	words+='|list_(add|del) corruption|refcount_t:|soft lockup|scheduling while atomic'
-	tr -d '\r' < "$1" | grep -aE "\[ *[0-9]+\.[0-9]{6}\].*($words)" | grep -avE 'EEH:|nvram corruption detected'
+	tr -d '\r' < "$1" | grep -aE "\[ *[0-9]+\.[0-9]{6}\].*($complaints)" | grep -avE "$no_complaints"
 }
 
 # tap_sum: read TAP of one or more programs, print "N passed, N failed, N skipped".
