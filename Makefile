@@ -4,12 +4,14 @@
 B := $(or $(BUILD),build)
 K := $(B)/kernel/vmlinux.boot
 MACHINE ?= powernv9
-export KERNEL
+export KERNEL MINUTES
 
 help:
 	@echo 'make run        build everything, boot, watch an NVMe controller do DMA (MACHINE=powernv9)'
 	@echo 'make shell      the same guest with a shell in it'
 	@echo 'make test       every test; SUITE="lint kunit" runs only these'
+	@echo 'make test-base  the tests of known defects, on the unmodified kernel and on ours'
+	@echo 'make test-debug all tests under KASAN; MINUTES=30: only races, so long on each debug kernel'
 	@echo 'make bench      count instructions: the unmodified kernel, ours, the floor; update bench/RESULTS.md'
 	@echo 'make bench-check  ours against bench/RESULTS.md'
 	@echo 'make lint       the static checks'
@@ -27,6 +29,12 @@ shell: setup guest
 
 test: setup
 	@scripts/test $(SUITE)
+
+test-base: setup guest
+	@scripts/test-base $(TEST)
+
+test-debug: setup
+	@scripts/test $(if $(MINUTES),races-debug races-kasan,kasan)
 
 bench: setup tree
 	@scripts/bench make
@@ -67,5 +75,5 @@ clean:
 distclean: clean
 	@bash -c '. scripts/lib.sh; cd "$$CACHE" 2> /dev/null || exit 0; rm -rf debs linux-source-* apt.* fetch.* .lock .apt-lock'
 
-.PHONY: help run shell test bench bench-check lint kunit series bisect refresh setup tree guest clean distclean
+.PHONY: help run shell test test-base test-debug bench bench-check lint kunit series bisect refresh setup tree guest clean distclean
 .NOTPARALLEL:
