@@ -251,6 +251,18 @@ int spapr_unmap(int container, uint64_t iova, uint64_t size)
 	return spapr_ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap);
 }
 
+int spapr_unmap_all(int container, uint64_t *size)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap), .flags = VFIO_DMA_UNMAP_FLAG_ALL,
+	};
+	int ret = spapr_ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap);
+
+	if (size)
+		*size = unmap.size;
+	return ret;
+}
+
 int spapr_eeh_op(int container, unsigned int op)
 {
 	struct vfio_eeh_pe_op arg = { .argsz = sizeof(arg), .op = op };
@@ -358,4 +370,16 @@ long spapr_pins_held(void)
 	spapr_write_file("/proc/sys/vm/stat_refresh", "1");
 	acquired = counter("/proc/vmstat", "nr_foll_pin_acquired");
 	return acquired < 0 ? -1 : acquired - counter("/proc/vmstat", "nr_foll_pin_released");
+}
+
+long spapr_slab_objects(const char *cache)
+{
+	return counter("/proc/slabinfo", cache);
+}
+
+long spapr_env(const char *name, long otherwise)
+{
+	const char *text = getenv(name);
+
+	return text && *text ? strtol(text, NULL, 0) : otherwise;
 }

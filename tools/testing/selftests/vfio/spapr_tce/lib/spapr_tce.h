@@ -61,6 +61,8 @@ int spapr_create(int container, unsigned int page_shift, uint64_t size, unsigned
 int spapr_remove(int container, uint64_t start);
 int spapr_map(int container, uint64_t iova, void *va, uint64_t size, unsigned int flags);
 int spapr_unmap(int container, uint64_t iova, uint64_t size);
+/* Whatever is mapped; *@size, where wanted, gets how many bytes that was. */
+int spapr_unmap_all(int container, uint64_t *size);
 int spapr_eeh_op(int container, unsigned int op);
 int spapr_ioctl(int fd, unsigned long cmd, void *arg);
 
@@ -84,5 +86,9 @@ long spapr_read_number(const char *path);	/* -1 when there is none */
 long spapr_vmlck_kb(void);
 long spapr_meminfo_kb(const char *name);
 long spapr_pins_held(void);
+long spapr_slab_objects(const char *cache);
+
+/* A number from the environment, or @otherwise. */
+long spapr_env(const char *name, long otherwise);
 
 #endif /* SPAPR_TCE_H */
