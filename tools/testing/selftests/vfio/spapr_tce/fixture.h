@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "../../kselftest_harness.h"
 #include "lib/nvme.h"
@@ -25,6 +26,7 @@
 #define MEM_ALIGN	MB
 #define WIN_SIZE	GB
 #define PAGE_64K	(64 * KB)
+#define NOWHERE		((void *)0x10000000000UL)	/* nothing is mapped there */
 
 struct spapr_state {
 	struct spapr_device dev[2];
@@ -94,6 +96,18 @@ static inline bool all_bytes(const char *p, size_t size, char value)
 			return false;
 	return true;
 }
+
+/* Run @call in a forked child, which has an mm of its own; its result comes back. */
+#define in_child(call)							\
+	({								\
+		int _status;						\
+		pid_t _pid = fork();					\
+									\
+		if (!_pid)						\
+			_exit(-(call) & 0xff);				\
+		waitpid(_pid, &_status, 0);				\
+		-WEXITSTATUS(_status);					\
+	})
 
 /* The state "a container of type @_type with one group, then @_setup has been done". */
 #define CONTAINER_FIXTURE(_name, _type, _setup)				\

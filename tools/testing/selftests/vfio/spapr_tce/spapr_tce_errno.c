@@ -6,24 +6,9 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <linux/capability.h>
 
 #include "fixture.h"
-
-#define NOWHERE		((void *)0x10000000000UL)	/* nothing is mapped there */
-
-/* Run @call in a forked child, which has an mm of its own; its result comes back. */
-#define in_child(call)							\
-	({								\
-		int _status;						\
-		pid_t _pid = fork();					\
-									\
-		if (!_pid)						\
-			_exit(-(call) & 0xff);				\
-		waitpid(_pid, &_status, 0);				\
-		-WEXITSTATUS(_status);					\
-	})
 
 /* Without a group there is no IOMMU driver behind the container: VFIO itself answers. */
 static void no_driver(struct __test_metadata *_metadata, int c, void *mem)

@@ -336,6 +336,44 @@ int spapr_write_number(const char *path, long n)
 	return spapr_write_file(path, text);
 }
 
+int spapr_log_mark(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	lseek(fd, 0, SEEK_END);
+	return fd;
+}
+
+int spapr_log_lines(int mark)
+{
+	static const char * const words[] = { "pci", "PE#", "iommu", "vfio", "TCE", "tce" };
+	char line[2048];
+	unsigned int i;
+	ssize_t n;
+	int lines = 0;
+
+	for (;;) {
+		n = read(mark, line, sizeof(line) - 1);
+		if (n < 0 && errno == EPIPE) {	/* some were overwritten before they were read */
+			lines++;
+			continue;
+		}
+		if (n <= 0)
+			break;
+		line[n] = '\0';
+		/* The number in front has the facility in its upper bits: 0 is the kernel. */
+		for (i = 0; atoi(line) < 8 && i < sizeof(words) / sizeof(*words); i++)
+			if (strstr(line, words[i]))
+				break;
+		if (atoi(line) < 8 && i < sizeof(words) / sizeof(*words) && !lines++)
+			printf("# log: %s", line);
+	}
+	close(mark);
+	return lines;
+}
+
 /* The number behind "@name" at the start of a line of @path. */
 static long counter(const char *path, const char *name)
 {

@@ -82,6 +82,13 @@ int spapr_write_file(const char *path, const char *text);
 int spapr_write_number(const char *path, long n);
 long spapr_read_number(const char *path);	/* -1 when there is none */
 
+/*
+ * Lines about PCI, IOMMUs or VFIO that the kernel logged since spapr_log_mark(); the
+ * first of them is printed.
+ */
+int spapr_log_mark(void);
+int spapr_log_lines(int mark);
+
 /* Counters; -1 when the kernel does not have one. */
 long spapr_vmlck_kb(void);
 long spapr_meminfo_kb(const char *name);
