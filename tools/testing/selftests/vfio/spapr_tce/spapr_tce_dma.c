@@ -176,8 +176,21 @@ TEST_F(window, memory_stays_pinned_when_the_process_unmaps_it)
 	EXPECT_EQ(0, nvme_read(&self->nvme, 0, self->base + MEM_SIZE / 2, CHUNK));
 }
 
+TEST_F(window, unmap_all_ends_it)
+{
+	uint64_t bytes;
+
+	ASSERT_TRUE(round_trip(&self->nvme, self->mem, self->base));
+	ASSERT_EQ(0, spapr_unmap_all(self->c, &bytes));
+	EXPECT_EQ(MEM_SIZE, bytes);
+	memset(self->mem + AT_TARGET, 0x5a, CHUNK);
+	EXPECT_NE(0, nvme_read(&self->nvme, 0, self->base + AT_TARGET, CHUNK));
+	EXPECT_TRUE(all_bytes(self->mem + AT_TARGET, CHUNK, 0x5a));
+	EXPECT_EQ(0, spapr_unregister(self->c, self->mem, MEM_SIZE));
+}
+
 /* A second group joins a container that has windows and mappings. */
-TEST(joining_group_gets_all_windows)
+TEST(C7_I12_joining_group_gets_all_windows_and_keeps_them)
 {
 	struct spapr_state st;
 	const char *why = state_begin(&st, 2, VFIO_SPAPR_TCE_v2_IOMMU);
@@ -236,6 +249,37 @@ TEST(v1_default_window)
 	nvme_stop(&nvme);
 	close(device);
 	EXPECT_EQ(0, spapr_ioctl(st.s.container, VFIO_IOMMU_DISABLE, NULL));
+	EXPECT_TRUE(state_end(&st));
+}
+
+TEST(C9_v1_memory_that_is_only_to_be_read)
+{
+	struct spapr_state st;
+	const char *why = state_begin(&st, 1, VFIO_SPAPR_TCE_IOMMU);
+	struct nvme nvme;
+	int device, ret;
+
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, spapr_ioctl(st.s.container, VFIO_IOMMU_ENABLE, NULL));
+	/* Queues, source and target, the last of them not for writing. */
+	ASSERT_EQ(0, spapr_map(st.s.container, 0, st.mem, AT_TARGET, MAP_RW));
+	ASSERT_EQ(0, spapr_map(st.s.container, AT_TARGET, st.mem + AT_TARGET, CHUNK, MAP_READ));
+	device = spapr_open_device(st.s.group, &st.dev[0]);
+	ASSERT_LE(0, device);
+	ASSERT_EQ(0, nvme_start(&nvme, device, st.mem, 0));
+	nvme_fill(st.mem + AT_SOURCE, CHUNK);
+	memset(st.mem + AT_TARGET, 0x5a, CHUNK);
+	ASSERT_EQ(0, nvme_write(&nvme, 0, AT_SOURCE, CHUNK));
+	ret = nvme_read(&nvme, 0, AT_TARGET, CHUNK);
+	EXPECT_TRUE(all_bytes(st.mem + AT_TARGET, CHUNK, 0x5a));
+	if (!ret) {	/* the hardware has not frozen the PE: reading is allowed */
+		EXPECT_EQ(0, nvme_write(&nvme, 4096, AT_TARGET, CHUNK));
+		EXPECT_EQ(0, nvme_read(&nvme, 4096, AT_SOURCE, CHUNK));
+		EXPECT_TRUE(all_bytes(st.mem + AT_SOURCE, CHUNK, 0x5a));
+	}
+	nvme_stop(&nvme);
+	close(device);
 	EXPECT_TRUE(state_end(&st));
 }
 

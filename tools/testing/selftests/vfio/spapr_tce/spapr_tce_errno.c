@@ -100,25 +100,70 @@ TEST_F(v2, R7_register_what_cannot_be_pinned)
 	EXPECT_EQ(0, spapr_register(self->c, mem, 16 * PAGE_64K));
 }
 
-static int without_ipc_lock(int container, void *mem, rlim_t limit, size_t size)
+/* What a process with limited memory asks for. */
+static int register_8M(int c, void *mem)
+{
+	return spapr_register(c, mem, 8 * MB);
+}
+
+static int create_256M(int c, void *mem)
+{
+	return spapr_remove(c, 0) ?: spapr_create(c, SHIFT_64K, 1024 * GB, 2, NULL);
+}
+
+static int map_default(int c, void *mem)
+{
+	return spapr_register(c, mem, PAGE_64K) ?: spapr_map(c, 0, mem, PAGE_64K, MAP_RW) ?:
+	       spapr_unmap(c, 0, PAGE_64K) ?: spapr_remove(c, 0) ?:
+	       spapr_unregister(c, mem, PAGE_64K);
+}
+
+static int enable_2G(int c, void *mem)
+{
+	return spapr_ioctl(c, VFIO_IOMMU_ENABLE, NULL);
+}
+
+static int limited(rlim_t limit, int (*call)(int c, void *mem), int c, void *mem)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct none[2] = { 0 };
 	struct rlimit memlock = { limit, limit };
+	int ret;
 
 	if (setrlimit(RLIMIT_MEMLOCK, &memlock) || syscall(SYS_capset, &header, none))
 		return -EXDEV;
-	return spapr_register(container, mem, size);
+	ret = call(c, mem);
+	return spapr_vmlck_kb() > (long)(limit / KB) ? -ERANGE : ret;
 }
 
-TEST_F(v2, register_beyond_RLIMIT_MEMLOCK)
+TEST_F(v2, register_and_RLIMIT_MEMLOCK)
 {
-	EXPECT_EQ(-ENOMEM, in_child(without_ipc_lock(self->c, self->st.mem, 4 << 20, 8 << 20)));
+	EXPECT_EQ(-ENOMEM, in_child(limited(8 * MB - 1, register_8M, self->c, self->mem)));
 }
 
 TEST_F(v2, register_within_RLIMIT_MEMLOCK)
 {
-	EXPECT_EQ(0, in_child(without_ipc_lock(self->c, self->st.mem, 8 << 20, 8 << 20)));
+	EXPECT_EQ(0, in_child(limited(8 * MB, register_8M, self->c, self->mem)));
+}
+
+TEST_F(v2, C2_create_and_RLIMIT_MEMLOCK)
+{
+	EXPECT_EQ(-ENOMEM, in_child(limited(255 * MB, create_256M, self->c, self->mem)));
+}
+
+TEST_F(v2, create_within_RLIMIT_MEMLOCK)
+{
+	EXPECT_EQ(0, in_child(limited(260 * MB, create_256M, self->c, self->mem)));
+}
+
+TEST_F(v2, default_window_and_RLIMIT_MEMLOCK)
+{
+	EXPECT_EQ(-ENOMEM, in_child(limited(MB, map_default, self->c, self->mem)));
+}
+
+TEST_F(v2, default_window_within_RLIMIT_MEMLOCK)
+{
+	EXPECT_EQ(0, in_child(limited(9 * MB, map_default, self->c, self->mem)));
 }
 
 TEST_F(v2, create_bad_shapes_C2_uncharged)
@@ -428,6 +473,32 @@ TEST_F(v1, map_and_unmap_before_enable)
 {
 	EXPECT_EQ(-EPERM, spapr_map(self->c, 0, self->st.mem, PAGE_64K, MAP_RW));
 	EXPECT_EQ(-EPERM, spapr_unmap(self->c, 0, PAGE_64K));
+}
+
+TEST_F(v1, enable_and_RLIMIT_MEMLOCK)
+{
+	EXPECT_EQ(-ENOMEM, in_child(limited(2 * GB - 1, enable_2G, self->c, self->mem)));
+}
+
+TEST_F(v1, enable_within_RLIMIT_MEMLOCK)
+{
+	EXPECT_EQ(0, in_child(limited(2 * GB, enable_2G, self->c, self->mem)));
+}
+
+/* What the process may not write the device must not write for it. */
+TEST_F(v1, C9_memory_that_is_only_to_be_read)
+{
+	ASSERT_EQ(0, spapr_ioctl(self->c, VFIO_IOMMU_ENABLE, NULL));
+	ASSERT_EQ(0, mprotect(self->mem, MEM_SIZE / 2, PROT_READ));
+	EXPECT_EQ(-EFAULT, spapr_map(self->c, 0, self->mem, PAGE_64K, MAP_WRITE));
+	EXPECT_EQ(-EFAULT, spapr_map(self->c, 0, self->mem, PAGE_64K, MAP_RW));
+	EXPECT_EQ(-EFAULT, spapr_map(self->c, 0, self->mem + MEM_SIZE / 2 - PAGE_64K, 2 * PAGE_64K,
+				     MAP_RW));
+	EXPECT_EQ(self->st.pins, spapr_pins_held());
+	EXPECT_EQ(0, spapr_map(self->c, 0, self->mem, MEM_SIZE / 2, MAP_READ));
+	EXPECT_LT(self->st.pins, spapr_pins_held());
+	EXPECT_EQ(0, spapr_unmap(self->c, 0, MEM_SIZE / 2));
+	EXPECT_EQ(self->st.pins, spapr_pins_held());
 }
 
 TEST_F(v1, enable_twice)

@@ -21,8 +21,9 @@
 
 /* What a child works on: region @low is there before the call, @high may come with it. */
 struct state {
-	const struct spapr_device *dev;
+	const struct spapr_device *dev;		/* two of them, if there are two */
 	struct spapr_setup s;
+	int other_group;
 	char *low, *high;
 	uint64_t base;
 };
@@ -133,6 +134,77 @@ static int unmap_default(struct state *st)
 	return spapr_unmap(st->s.container, 0, HALF);
 }
 
+static int get_info(struct state *st)
+{
+	struct vfio_iommu_spapr_tce_info info;
+
+	return spapr_get_info(st->s.container, &info);
+}
+
+static int unmap_everything(struct state *st)
+{
+	uint64_t bytes;
+
+	return spapr_unmap_all(st->s.container, &bytes);
+}
+
+/* All is well if it has a state. */
+static int get_eeh_state(struct state *st)
+{
+	int ret = spapr_eeh_op(st->s.container, VFIO_EEH_PE_GET_STATE);
+
+	return ret < 0 ? ret : 0;
+}
+
+/* A second group, for a container with windows and mappings. */
+static int complete_and_other_group(struct state *st)
+{
+	st->other_group = spapr_open_group(&st->dev[1]);
+	return st->other_group < 0 ? st->other_group : complete_with_mapping(st);
+}
+
+static int join(struct state *st)
+{
+	return spapr_set_container(st->other_group, st->s.container);
+}
+
+static int part(struct state *st)
+{
+	return spapr_unset_container(st->other_group);
+}
+
+static int set_iommu_v1(struct state *st)
+{
+	return spapr_set_iommu(st->s.container, VFIO_SPAPR_TCE_IOMMU);
+}
+
+static int complete_v1(struct state *st)
+{
+	return open_and_set_container(st) ?: set_iommu_v1(st);
+}
+
+static int enable(struct state *st)
+{
+	return spapr_ioctl(st->s.container, VFIO_IOMMU_ENABLE, NULL);
+}
+
+static int disable(struct state *st)
+{
+	return spapr_ioctl(st->s.container, VFIO_IOMMU_DISABLE, NULL);
+}
+
+/* The default window, which v1 cannot take away again, and a mapping in it. */
+static int complete_v1_with_window(struct state *st)
+{
+	return complete_v1(st) ?: enable(st) ?:
+	       spapr_map(st->s.container, HALF, st->low, HALF, MAP_RW);
+}
+
+static int complete_v1_with_mapping(struct state *st)
+{
+	return complete_v1_with_window(st) ?: map_default(st);
+}
+
 /* Nothing of a failed map counts: its region can go and come, the other one cannot. */
 static int no_trace_of_map(struct state *st)
 {
@@ -160,7 +232,7 @@ static int nothing(struct state *st)
 
 FIXTURE(fault)
 {
-	struct spapr_device dev;
+	struct spapr_device dev[2];
 };
 
 FIXTURE_VARIANT(fault)
@@ -171,6 +243,7 @@ FIXTURE_VARIANT(fault)
 	int (*undo)(struct state *st);		/* after it has succeeded */
 	int least;				/* allocations that it makes at least */
 	bool default_window;			/* the call may make and charge it */
+	bool two_groups;
 };
 
 FIXTURE_VARIANT_ADD(fault, SET_CONTAINER) {
@@ -213,6 +286,42 @@ FIXTURE_VARIANT_ADD(fault, UNMAP) {
 	complete_with_mapping, unmap_far, still_mapped, nothing,
 };
 
+FIXTURE_VARIANT_ADD(fault, UNMAP_all) {
+	complete_with_mapping, unmap_everything, still_mapped, nothing,
+};
+
+FIXTURE_VARIANT_ADD(fault, GET_INFO) {
+	complete, get_info, nothing, nothing,
+};
+
+FIXTURE_VARIANT_ADD(fault, EEH_GET_STATE) {
+	complete, get_eeh_state, nothing, nothing,
+};
+
+FIXTURE_VARIANT_ADD(fault, SET_CONTAINER_second_group) {
+	complete_and_other_group, join, still_mapped, part, 1, .two_groups = true,
+};
+
+FIXTURE_VARIANT_ADD(fault, v1_SET_IOMMU) {
+	open_and_set_container, set_iommu_v1, nothing, nothing, 1,
+};
+
+FIXTURE_VARIANT_ADD(fault, v1_ENABLE) {
+	complete_v1, enable, nothing, disable,
+};
+
+FIXTURE_VARIANT_ADD(fault, v1_DISABLE) {
+	complete_v1_with_mapping, disable, nothing, nothing,
+};
+
+FIXTURE_VARIANT_ADD(fault, v1_MAP) {
+	complete_v1_with_window, map_default, nothing, unmap_default, 1,
+};
+
+FIXTURE_VARIANT_ADD(fault, v1_UNMAP) {
+	complete_v1_with_mapping, unmap_default, nothing, nothing,
+};
+
 static const char *injection_on(void)
 {
 	if (access("/proc/self/fail-nth", W_OK))
@@ -229,12 +338,13 @@ static const char *injection_on(void)
 
 FIXTURE_SETUP(fault)
 {
+	int groups = variant->two_groups ? 2 : 1;
 	const char *why = injection_on();
 
 	if (!why && !type_supported(VFIO_SPAPR_TCE_v2_IOMMU))
 		why = "no /dev/vfio/vfio, or no container of this type";
-	if (!why && !spapr_find_devices(&self->dev, 1))
-		why = "no NVMe controller that vfio-pci can take";
+	if (!why && spapr_find_devices(self->dev, groups) < groups)
+		why = "too few NVMe controllers that vfio-pci can take";
 	if (why)
 		SKIP(return, "%s", why);
 }
@@ -297,7 +407,7 @@ static enum outcome after_failure(const struct _fixture_variant_fault *v, struct
 static enum outcome fail_one(const struct _fixture_variant_fault *v,
 			     const struct spapr_device *dev, int n)
 {
-	struct state st = { .dev = dev };
+	struct state st = { .dev = dev, .other_group = -1 };
 	long start[2], before[2];
 	enum outcome outcome;
 	bool injected;
@@ -326,6 +436,8 @@ static enum outcome fail_one(const struct _fixture_variant_fault *v,
 	ret = v->undo(&st);
 	if (ret)
 		return broken("undoing the call", n, ret, 0);
+	if (st.other_group >= 0)
+		close(st.other_group);
 	spapr_teardown(&st.s);
 	if (spapr_vmlck_kb() != start[0])
 		return broken("VmLck at the end", n, spapr_vmlck_kb(), start[0]);
@@ -344,7 +456,7 @@ TEST_F(fault, every_allocation_fails_once)
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid)
-			exit(fail_one(variant, &self->dev, n));
+			exit(fail_one(variant, self->dev, n));
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		ASSERT_TRUE(WIFEXITED(status));
 		status = WEXITSTATUS(status);

@@ -89,6 +89,7 @@ TEST_F(v2, many_regions)
 					      (i % 2 ? MANY - 1 - i / 2 : i / 2), PAGE_64K));
 	EXPECT_EQ(locked, spapr_vmlck_kb());
 	EXPECT_EQ(self->st.pins, spapr_pins_held());
+	munmap(mem, size);
 }
 
 /* ---- processes that do not clean up ---- */
@@ -121,7 +122,7 @@ static void live_and_die(struct progress *progress, const struct spapr_device *d
 	_exit(0);
 }
 
-static bool memory_is_back(const struct spapr_state *st, long free_kb, long slab_kb)
+static bool all_is_back(const struct spapr_state *st, long free_kb, long slab_kb)
 {
 	return spapr_pins_held() == st->pins &&
 	       spapr_meminfo_kb("MemFree") >= free_kb - LOST_KB &&
@@ -154,14 +155,14 @@ TEST_F(v2, R1_C12_a_thousand_deaths)
 		}
 		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
 	}
-	for (tries = 0; tries < 300 && !memory_is_back(&self->st, free_kb, slab_kb); tries++)
+	for (tries = 0; tries < 300 && !all_is_back(&self->st, free_kb, slab_kb); tries++)
 		usleep(100000);
 	TH_LOG("%d of %d children got as far as EBUSY; MemFree %ld -> %ld kB, Slab %ld -> %ld kB",
 	       progress->busy, CYCLES + WARM_UP, free_kb, spapr_meminfo_kb("MemFree"), slab_kb,
 	       spapr_meminfo_kb("Slab"));
 	EXPECT_EQ(0, progress->broken);
 	EXPECT_LE(CYCLES / 2, progress->busy);
-	EXPECT_TRUE(memory_is_back(&self->st, free_kb, slab_kb));
+	EXPECT_TRUE(all_is_back(&self->st, free_kb, slab_kb));
 	ASSERT_EQ(0, spapr_setup(&self->st.s, &self->st.dev[0], VFIO_SPAPR_TCE_v2_IOMMU));
 }
 

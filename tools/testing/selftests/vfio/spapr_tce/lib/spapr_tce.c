@@ -400,6 +400,25 @@ long spapr_meminfo_kb(const char *name)
 	return counter("/proc/meminfo", name);
 }
 
+long spapr_memory_kb(void)
+{
+	return spapr_meminfo_kb("MemFree") + spapr_meminfo_kb("Hugetlb") +
+	       counter("/proc/self/status", "VmRSS");
+}
+
+bool spapr_kernel_has(const char *text)
+{
+	FILE *f = fopen("/proc/kallsyms", "r");
+	bool found = false;
+	char line[256];
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = strstr(line, text);
+	if (f)
+		fclose(f);
+	return found;
+}
+
 long spapr_pins_held(void)
 {
 	long acquired;

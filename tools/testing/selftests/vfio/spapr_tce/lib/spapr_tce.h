@@ -98,4 +98,10 @@ long spapr_slab_objects(const char *cache);
 /* A number from the environment, or @otherwise. */
 long spapr_env(const char *name, long otherwise);
 
+/* Memory that is free, or this process's, or set aside for hugepages. */
+long spapr_memory_kb(void);
+
+/* Whether this text is in the list of the kernel's symbols. */
+bool spapr_kernel_has(const char *text);
+
 #endif /* SPAPR_TCE_H */
