@@ -63,7 +63,7 @@ static const char *link_name(const char *bdf, const char *link, char *buf, size_
 
 static int bind_vfio(const char *bdf)
 {
-	char path[300], buf[300];
+	char path[400], buf[300];
 
 	if (!strcmp(link_name(bdf, "driver", buf, sizeof(buf)), "vfio-pci"))
 		return 0;
@@ -84,7 +84,7 @@ int spapr_find_devices(struct spapr_device *devices, int max)
 {
 	struct spapr_device found[MAX_DEVICES];
 	DIR *dir = opendir(PCI_DEVICES);
-	char path[300], buf[300];
+	char path[400], buf[300];
 	struct dirent *entry;
 	int i, n = 0, all = 0;
 
