@@ -2,11 +2,13 @@
 /*
  * The container of sPAPR TCE IOMMUs: its state, and what its parts offer each other.
  *
- * Locks, outermost first: the group lock of VFIO's container (held for reading over every
- * ioctl, for writing over attach, detach and release), reg_lock, lock, then those of the
- * rooms below (asm/mmu_context_iommu.h, asm/iommu_tce.h).  What takes long happens outside
- * lock and reg_lock, so that it delays neither a map or an unmap nor a registration: pinning
- * and unpinning of registered memory, emptying a window that goes away, EEH.
+ * Locks, outermost first: groups_lock, reg_lock, lock, then those of the rooms below
+ * (asm/mmu_context_iommu.h, asm/iommu_tce.h).  What takes long happens outside lock and
+ * reg_lock, so that it delays neither a map or an unmap nor a registration: pinning and
+ * unpinning of registered memory, emptying a window that goes away, EEH.
+ *
+ * VFIO waits for all ioctls before it detaches the last group and releases the container, so
+ * an ioctl that has found a group may rely on there being one.  Others come and go.
  */
 #ifndef VFIO_SPAPR_TCE_H
 #define VFIO_SPAPR_TCE_H
@@ -50,23 +52,28 @@ struct tce_window {
 /**
  * struct tce_container - the IOMMU side of a VFIO container
  * @v2: which of the two types this is; constant
+ * @groups_lock: read by calls that work on the groups for long, without @lock; written to
+ *	attach and detach
  * @lock: read to map, unmap and look, written to change what it guards
  * @enabled: MAP is allowed: v1 was enabled, or v2 has registered something; @lock
  * @default_pending: no window was ever made or removed, and the default window is due
  *	before any other; @lock
+ * @default_made: the CREATE under way has made the default window; @lock
  * @mm: whose memory is used, referenced, set once; @lock
  * @charged: pages that v1's ENABLE charged; @lock
  * @windows: slot 0 starts at the bus address 0; @lock
- * @groups: attached groups; @lock, and they stay while VFIO's group lock is held
+ * @groups: attached groups; @lock or @groups_lock to look, both to change
  * @reg_lock: taken to decide about a change of @regions, not to pin or unpin
  * @regions: registered regions by first page number; a slot is reserved while its
  *	region is being pinned; @reg_lock
  */
 struct tce_container {
 	bool v2;
+	struct rw_semaphore groups_lock;
 	struct rw_semaphore lock;
 	bool enabled;
 	bool default_pending;
+	bool default_made;
 	struct mm_struct *mm;
 	unsigned long charged;
 	struct tce_window windows[TCE_WINDOWS];

@@ -19,7 +19,7 @@
  * spapr_tce_memory.c, spapr_tce_window.c, spapr_tce_v1.c, spapr_tce_eeh.c   what they do
  *
  * An ioctl that fails has changed nothing, unless its comment says otherwise.  Detaching a
- * group and releasing the container cannot fail; VFIO keeps ioctls out meanwhile.
+ * group and releasing the container cannot fail.
  */
 
 #include <linux/cleanup.h>
@@ -43,6 +43,7 @@ static void *tce_iommu_open(unsigned long arg)
 		return ERR_PTR(-ENOMEM);
 
 	container->v2 = arg == VFIO_SPAPR_TCE_v2_IOMMU;
+	init_rwsem(&container->groups_lock);
 	init_rwsem(&container->lock);
 	INIT_LIST_HEAD(&container->groups);
 	mutex_init(&container->reg_lock);
@@ -107,6 +108,7 @@ static int tce_iommu_attach_group(void *iommu_data, struct iommu_group *iommu_gr
 	if (type == VFIO_EMULATED_IOMMU)
 		return -EINVAL;
 
+	guard(rwsem_write)(&container->groups_lock);
 	guard(rwsem_write)(&container->lock);
 	ret = group_check(container, iommu_group, table_group);
 	if (ret)
@@ -134,6 +136,7 @@ static void tce_iommu_detach_group(void *iommu_data, struct iommu_group *iommu_g
 	struct tce_container *container = iommu_data;
 	struct tce_group *group;
 
+	guard(rwsem_write)(&container->groups_lock);
 	guard(rwsem_write)(&container->lock);
 	list_for_each_entry(group, &container->groups, next)
 		if (group->iommu_group == iommu_group)

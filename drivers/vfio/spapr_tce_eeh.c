@@ -3,8 +3,8 @@
  * EEH (enhanced error handling) of a container: each operation goes to the PE of each group,
  * one after the other, up to the first error.
  *
- * This runs without the container's lock, because a reset takes long; VFIO's group lock keeps
- * the groups.  Arguments are checked here, as what the platform refuses it also prints.
+ * This runs without the container's lock, because a reset takes long; groups_lock keeps the
+ * groups.  Arguments are checked here, as what the platform refuses it also prints.
  */
 
 #include <linux/io.h>
@@ -80,13 +80,13 @@ static int eeh_errno(int ret)
 
 /**
  * tce_eeh_op() - do one EEH operation on every group
- * @container: VFIO's group lock is held
+ * @container: the container
  * @op: the operation
  *
- * Context: Process, may sleep for seconds.
+ * Context: Process, may sleep for seconds; takes groups_lock.
  * Return: 0, or for VFIO_EEH_PE_GET_STATE the state of the first PE that is not in its normal
  * state; -EINVAL for an unknown operation or bad arguments; -ENODEV for a group without a PE;
- * -ENOENT, -ENXIO where the platform cannot do it; -EIO.  Groups before the failing one have
+ * -ENOENT, -ENXIO where the platform cannot do it; -EINTR after a fatal signal; -EIO.  Groups before the failing one have
  * carried the operation out.
  */
 int tce_eeh_op(struct tce_container *container, const struct vfio_eeh_pe_op *op)
@@ -95,16 +95,19 @@ int tce_eeh_op(struct tce_container *container, const struct vfio_eeh_pe_op *op)
 	struct eeh_pe *pe;
 	int ret = 0;
 
+	if (down_read_killable(&container->groups_lock))
+		return -EINTR;
 	list_for_each_entry(group, &container->groups, next) {
 		pe = eeh_iommu_group_to_pe(group->iommu_group);
 		if (!pe)
-			return -ENODEV;
-		if (op->op == VFIO_EEH_PE_GET_STATE)
+			ret = -ENODEV;
+		else if (op->op == VFIO_EEH_PE_GET_STATE)
 			ret = eeh_pe_get_state(pe);
 		else
 			ret = eeh_one(pe, op);
 		if (ret)
 			break;
 	}
+	up_read(&container->groups_lock);
 	return ret > 0 && op->op == VFIO_EEH_PE_GET_STATE ? ret : eeh_errno(ret);
 }

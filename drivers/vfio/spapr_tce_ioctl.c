@@ -173,18 +173,26 @@ static long ioctl_unregister(struct tce_container *container, union tce_arg *arg
 	return tce_unregister(container, arg->reg.vaddr, arg->reg.size);
 }
 
+/* A CREATE that fails leaves no default window; where firmware refuses, it stays. */
+static void create_undo_default(struct tce_container *container)
+{
+	lockdep_assert_held_write(&container->lock);
+	if (container->default_made && !tce_window_undo(container, &container->windows[0]))
+		container->default_pending = true;
+}
+
 static long ioctl_create(struct tce_container *container, union tce_arg *arg)
 {
-	bool was_due = container->default_pending;
 	int ret;
 
 	lockdep_assert_held_write(&container->lock);
+	container->default_made = container->default_pending;
 	ret = tce_window_create_default(container);
 	if (ret)
 		return ret;
 	ret = tce_window_create(container, &arg->create);
-	if (ret && was_due && !tce_window_undo(container, &container->windows[0]))
-		container->default_pending = true;
+	if (ret)
+		create_undo_default(container);
 	return ret;
 }
 
@@ -414,8 +422,10 @@ static noinline long call_copy_out(struct tce_container *container,
 	if (!copy_to_user(uarg, arg, call_output_size(call, arg)))
 		return 0;
 	/* Nobody knows about the new window. */
-	if (call->handler == ioctl_create)
+	if (call->handler == ioctl_create) {
 		tce_window_undo(container, tce_window_at(container, arg->create.start_addr));
+		create_undo_default(container);
+	}
 	return -EFAULT;
 }
 
@@ -464,7 +474,7 @@ static bool has_extension(unsigned long extension)
  * @cmd: number of the call
  * @arg: address of its argument, or the argument
  *
- * Context: Process, may sleep; VFIO's group lock is held for reading.
+ * Context: Process, may sleep; VFIO keeps the container, and at least one group in it.
  * Return: as include/uapi/linux/vfio.h says; -ENOTTY for what this type does not have.
  */
 long tce_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)

@@ -102,6 +102,7 @@ int tce_window_create(struct tce_container *container,
 	unsigned long charged;
 	struct iommu_table *tbl;
 	unsigned int num;
+	long rc;
 	int ret;
 
 	lockdep_assert_held_write(&container->lock);
@@ -123,9 +124,9 @@ int tce_window_create(struct tce_container *container,
 	if (ret)
 		return ret;
 
-	ret = table_group->ops->create_table(table_group, num, create->page_shift,
-					     create->window_size, create->levels, &tbl);
-	ret = tce_platform_errno(ret);
+	rc = table_group->ops->create_table(table_group, num, create->page_shift,
+					    create->window_size, create->levels, &tbl);
+	ret = tce_platform_errno(rc);
 	if (ret)
 		goto uncharge;
 	ret = window_set(container, num, tbl);
@@ -228,13 +229,14 @@ static int window_leave(struct tce_container *container, unsigned int num,
 
 /**
  * tce_window_remove() - empty a window and free it
- * @container: the container; VFIO's group lock is held, so its groups stay
+ * @container: the container
  * @start: a bus address in the window; 0 while the default window is due means that it
  *	shall never be
  *
- * Context: Process, may sleep; takes the container's lock, but not while it empties.
- * Return: 0; -EINVAL when there is no such window; -EIO when firmware refuses: the window
- * is in its place then, and empty.
+ * Context: Process, may sleep; takes groups_lock, and the container's lock, but not while it
+ * empties.
+ * Return: 0; -EINVAL when there is no such window; -EINTR after a fatal signal; -EIO when
+ * firmware refuses: the window is in its place then, and empty.
  */
 int tce_window_remove(struct tce_container *container, u64 start)
 {
@@ -242,12 +244,15 @@ int tce_window_remove(struct tce_container *container, u64 start)
 	unsigned int num;
 	int ret;
 
+	if (down_read_killable(&container->groups_lock))
+		return -EINTR;
 	ret = window_hide(container, start, &num, &tbl);
-	if (ret || !tbl)
-		return ret;
-	window_empty(container, tbl);
-	scoped_guard(rwsem_write, &container->lock)
-		ret = window_leave(container, num, tbl);
+	if (!ret && tbl) {
+		window_empty(container, tbl);
+		scoped_guard(rwsem_write, &container->lock)
+			ret = window_leave(container, num, tbl);
+	}
+	up_read(&container->groups_lock);
 	return ret;
 }
 
