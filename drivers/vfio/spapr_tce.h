@@ -22,6 +22,7 @@
 #include <asm/iommu.h>
 
 struct iommu_tce_request;
+struct vfio_iommu_driver_ops;
 
 #define TCE_WINDOWS	IOMMU_TABLE_GROUP_MAX_TABLES
 
@@ -134,5 +135,9 @@ void tce_unregister_all(struct tce_container *container);
 int tce_eeh_op(struct tce_container *container, const struct vfio_eeh_pe_op *op);
 
 long tce_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg);
+
+#if IS_ENABLED(CONFIG_KUNIT)
+extern const struct vfio_iommu_driver_ops tce_iommu_driver;
+#endif
 
 #endif /* VFIO_SPAPR_TCE_H */

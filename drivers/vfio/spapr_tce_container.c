@@ -22,6 +22,7 @@
  * group and releasing the container cannot fail.
  */
 
+#include <kunit/visibility.h>
 #include <linux/cleanup.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
@@ -151,7 +152,7 @@ static void tce_iommu_detach_group(void *iommu_data, struct iommu_group *iommu_g
 	kfree(group);
 }
 
-static const struct vfio_iommu_driver_ops tce_iommu_driver = {
+VISIBLE_IF_KUNIT const struct vfio_iommu_driver_ops tce_iommu_driver = {
 	.owner		= THIS_MODULE,
 	.name		= "iommu-vfio-powerpc",
 	.attach_group	= tce_iommu_attach_group,
