@@ -48,6 +48,18 @@ static void create_whose_result_is_lost_leaves_no_window(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fake_charged(test), AREA_PAGES + DEFAULT_CHARGE);
 }
 
+static void C6_create_whose_result_is_lost_leaves_the_default_window_due(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	u64 start;
+
+	fake_attach_all(test, 2);
+	fake->args_go = SECOND_START;
+	KUNIT_EXPECT_EQ(test, fake_create(test, SHIFT_2K, &start), -EFAULT);
+	fake_expect_no_window(test);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), 0);
+}
+
 union any_arg {
 	u32 argsz;
 	struct vfio_iommu_spapr_tce_info info;
@@ -156,6 +168,7 @@ static void arguments_that_memory_does_not_have_are_refused(struct kunit *test)
 static struct kunit_case args_cases[] = {
 	KUNIT_CASE(create_without_a_place_for_its_result_makes_nothing),
 	KUNIT_CASE(create_whose_result_is_lost_leaves_no_window),
+	KUNIT_CASE(C6_create_whose_result_is_lost_leaves_the_default_window_due),
 	KUNIT_CASE(arguments_may_end_where_memory_ends),
 	KUNIT_CASE(arguments_that_memory_does_not_have_are_refused),
 	{ }

@@ -26,6 +26,9 @@ static const struct {
 	{ -MAX_ERRNO - 1, -EIO },
 	{ INT_MIN, -EIO },
 	{ LONG_MIN + 1, -EIO },
+	/* Nothing is left of these in an int. */
+	{ LONG_MIN, -EIO },
+	{ BIT(32), -EIO },
 	{ -EIO, -EIO },
 	{ -ENOMEM, -ENOMEM },
 	{ -EINVAL, -EINVAL },
