@@ -87,6 +87,12 @@ static inline const char *state_begin(struct spapr_state *st, int ndev, int type
 	return NULL;
 }
 
+/* The quarantine of KASAN: what is freed is not free for some time. */
+static inline bool freed_memory_is_kept(void)
+{
+	return spapr_kernel_has(" kasan_quarantine_");
+}
+
 /* RCU and work queues free some memory later. */
 static inline bool memory_is_back(const struct spapr_state *st)
 {
@@ -101,7 +107,7 @@ static inline bool memory_is_back(const struct spapr_state *st)
 		usleep(100000);
 	}
 	printf("# lost: %ld kB of memory, %ld kB in slabs\n", memory, slab);
-	return spapr_kernel_has(" kasan_quarantine_");	/* which keeps what is freed */
+	return freed_memory_is_kept();
 }
 
 /* Closes everything; true when counters and memory are where they were. */

@@ -316,6 +316,24 @@ TEST_F(held, a_stopped_register_that_fails_takes_everything_back)
 	EXPECT_EQ(0, spapr_unregister(self->c, self->held.mem, spapr_page_size()));
 }
 
+TEST_F(held, R5_I12_groups_join_and_leave_while_a_register_is_stopped)
+{
+	int group;
+
+	if (self->other.container < 0)
+		SKIP(return, "needs two groups");
+	spapr_teardown(&self->other);
+	ASSERT_EQ(0, held_begin(&self->held, self->c, held_register));
+	group = spapr_open_group(&self->st.dev[1]);
+	ASSERT_LE(0, group);
+	EXPECT_EQ(0, prompt(spapr_set_container(group, self->c)));
+	other_calls(_metadata, self->c, self->mem, self->base);
+	EXPECT_EQ(0, prompt(spapr_unset_container(group)));
+	other_calls(_metadata, self->c, self->mem, self->base);
+	close(group);
+	EXPECT_EQ(0, prompt(held_end(&self->held)));
+}
+
 /* A second container waits for the same memory; nobody else waits for either. */
 static int second_begin(struct held *second, const struct held *held, int c)
 {

@@ -24,7 +24,6 @@
 #define THREADS		4
 #define CALLS		10000	/* of each thread */
 #define PIECES		16	/* of the memory, a megabyte each */
-#define NOWHERE		0x10000000000UL
 
 #define E(error)	(1ULL << (error))	/* those used here are below 64 */
 
@@ -477,8 +476,8 @@ FIXTURE_TEARDOWN(world)
 	EXPECT_EQ(self->pins, spapr_pins_held());
 }
 
-#define SLAB_SLACK_KB		4096
-#define MEMORY_SLACK_KB		32768
+/* Beyond what one test leaves behind, there are the processes that die in this one. */
+#define SLACK_KB	(2 * SLAB_SLACK_KB)
 
 TEST_F(world, I8_random_calls_lose_nothing)
 {
@@ -493,12 +492,13 @@ TEST_F(world, I8_random_calls_lose_nothing)
 	slab = spapr_meminfo_kb("Slab");
 	memfree = spapr_meminfo_kb("MemFree");
 	once(_metadata, seed + THREADS);
-	for (i = 0; i < 300 && (spapr_meminfo_kb("Slab") > slab + SLAB_SLACK_KB ||
+	for (i = 0; i < 300 && (spapr_meminfo_kb("Slab") > slab + SLACK_KB ||
 				spapr_meminfo_kb("MemFree") < memfree - MEMORY_SLACK_KB ||
 				spapr_pins_held() != self->pins); i++)
 		usleep(100000);
-	EXPECT_GE(slab + SLAB_SLACK_KB, spapr_meminfo_kb("Slab"));
-	EXPECT_LE(memfree - MEMORY_SLACK_KB, spapr_meminfo_kb("MemFree"));
+	EXPECT_GE(slab + SLACK_KB, spapr_meminfo_kb("Slab"));
+	EXPECT_TRUE(spapr_meminfo_kb("MemFree") >= memfree - MEMORY_SLACK_KB ||
+		    freed_memory_is_kept());
 	EXPECT_EQ(self->pins, spapr_pins_held());
 	works_as_ever(_metadata);
 }
