@@ -896,6 +896,7 @@ static void all_of_it(const struct spapr_state *st)
 
 TEST_F(race, C12_killed_amid_everything)
 {
+	const long slack = memory_slack_kb();
 	unsigned long round;
 	struct storm storm;
 	long memfree = 0;
@@ -917,10 +918,10 @@ TEST_F(race, C12_killed_amid_everything)
 		waitpid(pid, NULL, 0);
 	}
 	for (tries = 0; tries < 500 && (spapr_pins_held() != self->st.pins ||
-					spapr_meminfo_kb("MemFree") < memfree - MEMORY_SLACK_KB); tries++)
+					spapr_meminfo_kb("MemFree") < memfree - slack); tries++)
 		usleep(20000);
 	EXPECT_EQ(self->st.pins, spapr_pins_held());
-	EXPECT_TRUE(spapr_meminfo_kb("MemFree") >= memfree - MEMORY_SLACK_KB ||
+	EXPECT_TRUE(spapr_meminfo_kb("MemFree") >= memfree - slack ||
 		    freed_memory_is_kept());
 	TH_LOG("%lu processes", round);
 	ASSERT_EQ(0, spapr_setup(&self->st.s, &self->st.dev[0], VFIO_SPAPR_TCE_v2_IOMMU));
