@@ -86,8 +86,8 @@ static int eeh_errno(int ret)
  * Context: Process, may sleep for seconds; takes groups_lock.
  * Return: 0, or for VFIO_EEH_PE_GET_STATE the state of the first PE that is not in its normal
  * state; -EINVAL for an unknown operation or bad arguments; -ENODEV for a group without a PE;
- * -ENOENT, -ENXIO where the platform cannot do it; -EINTR after a fatal signal; -EIO.  Groups before the failing one have
- * carried the operation out.
+ * -ENOENT, -ENXIO where the platform cannot do it; -EINTR after a fatal signal; -EIO.  Groups
+ * before the failing one have carried the operation out.
  */
 int tce_eeh_op(struct tce_container *container, const struct vfio_eeh_pe_op *op)
 {
