@@ -4,7 +4,8 @@
  * page that user space provides when it likes (userfaultfd), nor one that pins or lets go
  * of much memory.
  *
- * SPAPR_TCE_LONG_MB	how much memory that is (2048, or less where memory is short)
+ * SPAPR_TCE_LONG_MB	how much memory that is (32768 pages, which are 2 GiB where a page has
+ *			64K, or less where memory is short)
  *
  * Nothing here measures time: an emulated processor may be stopped at any moment. What
  * counts is how much work a long call has done between two short ones, how many short
@@ -603,6 +604,8 @@ static void *mapper_run(void *arg)
 	return NULL;
 }
 
+#define LONG_PAGES	32768
+
 FIXTURE(much)
 {
 	struct spapr_state st;
@@ -620,13 +623,14 @@ FIXTURE_VARIANT(much)
 FIXTURE_VARIANT_ADD(much, on_another_processor) { .same_cpu = false };
 FIXTURE_VARIANT_ADD(much, on_the_same_processor) { .same_cpu = true };
 
-/* 2 GiB, if they leave enough to live on. */
+/* If that leaves enough to live on. */
 static size_t much_memory(void)
 {
+	long most = LONG_PAGES * spapr_page_size() / MB;
 	long mb = spapr_meminfo_kb("MemAvailable") / 1024 - 512;
 
-	mb = spapr_env("SPAPR_TCE_LONG_MB", mb > 2048 ? 2048 : mb & -64L);
-	return mb < 256 ? 0 : mb * MB;
+	mb = spapr_env("SPAPR_TCE_LONG_MB", mb > most ? most : mb & -64L);
+	return mb < 128 ? 0 : mb * MB;
 }
 
 FIXTURE_SETUP(much)
@@ -638,7 +642,7 @@ FIXTURE_SETUP(much)
 	self->size = much_memory();
 	self->other.container = -1;
 	if (!self->size || sysconf(_SC_NPROCESSORS_ONLN) < 2)
-		SKIP(return, "needs two processors and 800 MB");
+		SKIP(return, "needs two processors and 640 MB");
 	self->mem = mmap(NULL, self->size, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->mem);
