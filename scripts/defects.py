@@ -11,13 +11,9 @@ import sys
 import textwrap
 import threading
 
-from defects_boot import BUILD, COSTLY, Kernel, list_tests
+from defects_boot import BUILD, COSTLY, Kernel, ids, list_tests
 
 WORST = (*COSTLY, "fails", "unknown", "skips", "passes")
-
-
-def ids(name):
-    return re.findall(r"(?<![A-Za-z0-9])([CRT]\d+)(?=_)", name)
 
 
 def read_list(path):

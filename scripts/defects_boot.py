@@ -41,6 +41,11 @@ judge() {
 }
 dmesg -c > /dev/null
 """
+def ids(name):
+    """The items a test belongs to, by its name."""
+    return re.findall(r"(?<![A-Za-z0-9])([CRT]\d+)(?=_)", name)
+
+
 Test = collections.namedtuple("Test", "program name")
 
 
@@ -112,14 +117,13 @@ class Kernel(threading.Thread):
             found[-1] = found[-1][0], "complains"
         return found
 
-    def spare(self, test, todo):
-        """One variant of a test is enough to show what takes a boot to show."""
-        if self.kernel == "base":
-            same = [t for t in todo if t.program == test.program and
-                    t.name.rsplit(".")[-1] == test.name.rsplit(".")[-1]]
-            for t in same:
-                todo.remove(t)
-                self.tests.remove(t)
+    def spare(self, todo):
+        """One test is enough to show an item, and each that breaks the kernel takes a boot."""
+        shown = {i for test, verdict in self.verdicts.items() if verdict in (*COSTLY, "fails")
+                 for i in ids(test.name)}
+        for test in [t for t in todo if shown.issuperset(ids(t.name))]:
+            todo.remove(test)
+            self.tests.remove(test)
 
     def run(self):
         number, todo = 0, list(self.tests)
@@ -132,8 +136,8 @@ class Kernel(threading.Thread):
                 found.pop()
             self.verdicts.update(found)
             todo = todo[len(found):]
-            if found and found[-1][1] in COSTLY:
-                self.spare(found[-1][0], todo)
+            if self.kernel == "base":
+                self.spare(todo)
             last = f", {found[-1][0].name} {found[-1][1]}" if found else ""
             print(f"test-base: {self.kernel}, boot {number}: {len(self.verdicts)} of {len(self.tests)}{last}",
                   file=sys.stderr, flush=True)
