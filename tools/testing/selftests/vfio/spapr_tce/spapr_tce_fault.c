@@ -314,8 +314,9 @@ FIXTURE_VARIANT_ADD(fault, v1_DISABLE) {
 	complete_v1_with_mapping, disable, nothing, nothing,
 };
 
+/* Where kmalloc() fails, vmalloc() helps. */
 FIXTURE_VARIANT_ADD(fault, v1_MAP) {
-	complete_v1_with_window, map_default, nothing, unmap_default, 0,	/* vmalloc() may help */
+	complete_v1_with_window, map_default, nothing, unmap_default, 0,
 };
 
 FIXTURE_VARIANT_ADD(fault, v1_UNMAP) {
