@@ -196,11 +196,21 @@ static int v1_disable_and_enable(struct race *r)
 
 /* ---- storms ---- */
 
+/* Calls of a side whose every one has come at the wrong moment so far. */
+#define PATIENT_CALLS	10000
+
+static bool racer_is_through(const struct racer *r)
+{
+	unsigned int cost = r->side->cost ? r->side->cost : 1;
+
+	return storm_is_over(&r->race->storm, r->calls * cost) &&
+	       (r->hits || r->calls >= PATIENT_CALLS);
+}
+
 static void *racer_run(void *arg)
 {
 	struct racer *r = arg;
 	struct race *race = r->race;
-	unsigned int cost = r->side->cost ? r->side->cost : 1;
 	bool done = false;
 	int ret;
 
@@ -212,7 +222,7 @@ static void *racer_run(void *arg)
 			r->hits++;
 		else if (ret > 0 || ret < -63 || !(r->side->may & E(-ret)))
 			r->unexpected = ret;
-		if (!done && storm_is_over(&race->storm, r->calls * cost)) {
+		if (!done && racer_is_through(r)) {
 			done = true;
 			__atomic_sub_fetch(&race->busy, 1, __ATOMIC_ACQ_REL);
 		}
@@ -239,7 +249,9 @@ static void storm(struct __test_metadata *_metadata, struct race *race, const st
 		pthread_join(racers[i].thread, NULL);
 		TH_LOG("side %u: %lu calls, %lu succeeded", i, racers[i].calls, racers[i].hits);
 		EXPECT_EQ(0, racers[i].unexpected);
-		EXPECT_LT(0, racers[i].hits);
+		/* Who may fail may be unlucky all the time: the others win. */
+		if (!sides[i].may)
+			EXPECT_LT(0, racers[i].hits);
 	}
 }
 
