@@ -476,9 +476,6 @@ FIXTURE_TEARDOWN(world)
 	EXPECT_EQ(self->pins, spapr_pins_held());
 }
 
-/* Beyond what one test leaves behind, there are the processes that die in this one. */
-#define SLACK_KB	(2 * SLAB_SLACK_KB)
-
 TEST_F(world, I8_random_calls_lose_nothing)
 {
 	uint64_t seed = spapr_env("SPAPR_TCE_SEED", time(NULL));
@@ -493,11 +490,11 @@ TEST_F(world, I8_random_calls_lose_nothing)
 	slab = spapr_meminfo_kb("Slab");
 	memfree = spapr_meminfo_kb("MemFree");
 	once(_metadata, seed + THREADS);
-	for (i = 0; i < 300 && (spapr_meminfo_kb("Slab") > slab + SLACK_KB ||
+	for (i = 0; i < 300 && (spapr_meminfo_kb("Slab") > slab + SLAB_SLACK_KB ||
 				spapr_meminfo_kb("MemFree") < memfree - slack ||
 				spapr_pins_held() != self->pins); i++)
 		usleep(100000);
-	EXPECT_GE(slab + SLACK_KB, spapr_meminfo_kb("Slab"));
+	EXPECT_GE(slab + SLAB_SLACK_KB, spapr_meminfo_kb("Slab"));
 	EXPECT_TRUE(spapr_meminfo_kb("MemFree") >= memfree - slack ||
 		    freed_memory_is_kept());
 	EXPECT_EQ(self->pins, spapr_pins_held());
