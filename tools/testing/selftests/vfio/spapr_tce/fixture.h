@@ -43,8 +43,8 @@ struct spapr_state {
  * What may be missing after a test: the page allocator keeps up to 6 MB free for each
  * processor alone, more after gigabytes came and went (16 MB were seen), and some
  * transparent hugepages (two of 16 MB were seen, with the hash MMU); SLUB some slabs of
- * each cache that was used (0.6 MB, with slab_debug 2.5).  This shows big tables and what is lost over and
- * over; a single small one only a test that repeats itself can show.
+ * each cache that was used (0.6 MB, with slab_debug 2.5).  This shows big tables and what
+ * is lost over and over; a single small one only a test that repeats itself can show.
  */
 #define SLAB_SLACK_KB	(4 << 10)
 
