@@ -212,7 +212,7 @@ TEST_F(hole, C11_map_on_both_sides_and_unmap_across)
 }
 
 /* The second window has no registers of anybody in it. */
-TEST_F(hole, C11_the_second_window_has_no_hole)
+TEST_F(hole, the_second_window_has_no_hole)
 {
 	uint64_t start;
 
