@@ -39,7 +39,7 @@ static void *tce_iommu_open(unsigned long arg)
 
 	if (arg != VFIO_SPAPR_TCE_IOMMU && arg != VFIO_SPAPR_TCE_v2_IOMMU)
 		return ERR_PTR(-EINVAL);
-	container = kzalloc(sizeof(*container), GFP_KERNEL_ACCOUNT);
+	container = kzalloc_obj(*container, GFP_KERNEL_ACCOUNT);
 	if (!container)
 		return ERR_PTR(-ENOMEM);
 
@@ -114,7 +114,7 @@ static int tce_iommu_attach_group(void *iommu_data, struct iommu_group *iommu_gr
 	ret = group_check(container, iommu_group, table_group);
 	if (ret)
 		return ret;
-	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
+	group = kzalloc_obj(*group, GFP_KERNEL_ACCOUNT);
 	if (!group)
 		return -ENOMEM;
 	group->iommu_group = iommu_group;

@@ -298,7 +298,7 @@ static struct mm_iommu_region *region_reserve(struct mm_iommu_regions *regions,
 	struct mm_iommu_region *region;
 
 	lockdep_assert_held(&regions->lock);
-	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
+	region = kzalloc_obj(*region, GFP_KERNEL_ACCOUNT);
 	if (!region)
 		return ERR_PTR(-ENOMEM);
 	region->mm = mm;
@@ -375,7 +375,7 @@ static struct mm_iommu_regions *regions_get(struct mm_struct *mm)
 	if (regions)
 		return regions;
 
-	regions = kzalloc(sizeof(*regions), GFP_KERNEL_ACCOUNT);
+	regions = kzalloc_obj(*regions, GFP_KERNEL_ACCOUNT);
 	if (!regions)
 		return NULL;
 	mutex_init(&regions->lock);

@@ -153,7 +153,7 @@ static long fake_create_table(struct iommu_table_group *table_group, int num, u3
 		return ret;
 	if (!fake_table_size(page_shift, window_size, levels))
 		return -ENODEV;
-	t = kzalloc(sizeof(*t), GFP_KERNEL);
+	t = kzalloc_obj(*t);
 	if (!t)
 		return -ENOMEM;
 	fake->tables++;
