@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # The verbs of the lab.  Plain `make` prints them.
 
-B := $(or $(BUILD),build)
+BASE ?= 6.12
+B := $(or $(BUILD),build)/$(BASE)
 K := $(B)/kernel/vmlinux.boot
 MACHINE ?= powernv9
-export KERNEL MINUTES
+export BASE KERNEL VERSION MINUTES
 
 help:
 	@echo 'make run        build everything, boot, watch an NVMe controller do DMA (MACHINE=powernv9)'
@@ -19,7 +20,10 @@ help:
 	@echo 'make series     dist/*.patch, ready to mail'
 	@echo 'make bisect     build after every patch of the series'
 	@echo 'make refresh    take changes made in build/linux back into patches/ and the overlay'
+	@echo 'make adopt      record the version of the base on which make test has just passed'
 	@echo 'make clean      remove what was built;  make distclean: and what was downloaded'
+	@echo 'BASE=6.12 (default) or 7.3: the kernel to work on; VERSION=newest: not the one that was'
+	@echo '                tested last, but what the mirror has today; KERNEL=/path: a tree of yours'
 
 run: setup guest
 	@scripts/boot -n demo $(MACHINE) $(K) $(B)/initrd.img /tests/spapr_tce_demo
@@ -57,6 +61,9 @@ bisect: setup
 refresh: setup
 	@scripts/refresh
 
+adopt:
+	@scripts/adopt
+
 # What the verbs above stand on; each step does nothing when nothing changed.
 setup:
 	@scripts/setup
@@ -73,7 +80,7 @@ clean:
 	rm -rf build dist
 
 distclean: clean
-	@bash -c '. scripts/lib.sh; cd "$$CACHE" 2> /dev/null || exit 0; rm -rf debs linux-source-* apt.* fetch.* .lock .apt-lock'
+	@bash -c '. scripts/lib.sh; cd "$$CACHE" 2> /dev/null || exit 0; rm -rf debs drift linux-source-* newest-* gone-* apt.* fetch.* .lock .apt-lock'
 
-.PHONY: help run shell test test-base test-debug bench bench-check lint kunit series bisect refresh setup tree guest clean distclean
+.PHONY: help run shell test test-base test-debug bench bench-check lint kunit series bisect refresh adopt setup tree guest clean distclean
 .NOTPARALLEL:

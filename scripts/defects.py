@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 
-from defects_boot import BUILD, COSTLY, Kernel, ids, list_tests
+from defects_boot import B, COSTLY, Kernel, ids, list_tests
 
 WORST = (*COSTLY, "fails", "unknown", "skips", "passes")
 
@@ -40,9 +40,9 @@ def other_tests():
             yield "KUnit " + case["name"], "passes" if case["status"] == "PASS" else "fails"
         for sub in group.get("sub_groups", []):
             yield from cases(sub)
-    with open(BUILD + "/kunit/results.json", encoding="utf-8") as f:
+    with open(B + "/kunit/results.json", encoding="utf-8") as f:
         results = dict(cases(json.load(f)))
-    with open(BUILD + "/logs/host.tap", encoding="utf-8") as f:
+    with open(B + "/logs/host.tap", encoding="utf-8") as f:
         for no, name in re.findall(r"^(not )?ok \d+ (?:- )?(.*)$", f.read(), re.M):
             results["host " + name.replace(" ", "_")] = "fails" if no else "passes"
     return results

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-BUILD = os.environ["BUILD"]
+B = os.environ["B"]
 LIMIT = 300 + 2 * int(os.environ["SPAPR_TCE_SECONDS"])      # seconds for one test
 COSTLY = ("hangs", "crashes", "complains")      # each takes a boot
 KERNELS = {"base": "base-kernel", "ours": "kernel"}
@@ -51,18 +51,18 @@ Test = collections.namedtuple("Test", "program name")
 
 def start(name, kernel, command, *options):
     """A boot of `kernel` that runs `command`, and its console."""
-    log = f"{BUILD}/logs/{name}.log"
+    log = f"{B}/logs/{name}.log"
     if os.path.exists(log):
         os.remove(log)
     return log, subprocess.Popen(
         ["scripts/boot", "-n", name, "-t", "100000", *options, "powernv9",
-         f"{BUILD}/{kernel}/vmlinux.boot", f"{BUILD}/initrd.img", command],
+         f"{B}/{kernel}/vmlinux.boot", f"{B}/initrd.img", command],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 def list_tests():
     """What the programs' -l says: columns of fixtures, variants and tests side by side."""
-    with open(BUILD + "/selftests/tests.list", encoding="ascii") as f:
+    with open(B + "/selftests/tests.list", encoding="ascii") as f:
         programs = f.read().split()
     _, guest = start("defects-list", "kernel", "for p in %s; do echo program $p; /tests/$p -l 2>&1; done; true"
                      % " ".join(programs), "-d", "0")
@@ -81,7 +81,7 @@ def list_tests():
     tests = [Test(program, ".".join(filter(None, (fixture[0], variant, test))))
              for program, fixture, variants, names in blocks
              for variant in variants or [""] for test in names]
-    return tests or sys.exit(f"test-base: no tests listed; see {BUILD}/logs/defects-list.log")
+    return tests or sys.exit(f"test-base: no tests listed; see {B}/logs/defects-list.log")
 
 
 class Kernel(threading.Thread):

@@ -12,7 +12,8 @@ QEMU_ARCH = QemuArchParams(
     kconfig='',
     qemu_arch='ppc64',
     kernel_path='vmlinux.boot',
-    kernel_command_line='console=hvc0 panic=-1 oops=panic',
+    # 7.x runs no test by itself unless told to.
+    kernel_command_line='console=hvc0 panic=-1 oops=panic kunit.autorun=1',
     # kunit.py gives -nodefaults, which takes the management controller away;
     # the firmware needs one to reboot, and that is how the run ends.
     extra_qemu_params=['-M', 'powernv9', '-m', '2G', '-smp', '2',

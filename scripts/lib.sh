@@ -3,6 +3,7 @@
 # What the lab's scripts share: paths, messages, progress, reading a guest's
 # console.  Sourced, never run.
 #
+# BASE           the kernel to work on, a file in bases/ (default 6.12)
 # BUILD          where everything is built (default build/ in the repository)
 # CACHE          where downloads are kept (default ~/.cache/spapr-tce)
 # CROSS_COMPILE  prefix of the compiler (default powerpc64le-linux-gnu-)
@@ -10,14 +11,31 @@
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=${BUILD:-$ROOT/build}
-LOGS=$BUILD/logs
+BUILD=$(realpath -m "$BUILD")
 CACHE=${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/spapr-tce}
 CROSS_COMPILE=${CROSS_COMPILE:-powerpc64le-linux-gnu-}
 JOBS=${JOBS:-$(nproc)}
 export BUILD CACHE CROSS_COMPILE JOBS
 
+# `make VERSION=...` must not reach the kernel's Makefile, which has a VERSION of its own.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES
+
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { say "$@"; exit 1; }
+
+# use_base NAME: what is built for it goes to B; its file in bases/ says the rest.
+use_base() {
+	[ -f "$ROOT/bases/$1" ] || die "there is no base $1; BASE can be: $(cd "$ROOT/bases" && echo *)"
+	BASE=$1 B=$BUILD/$1 LOGS=$BUILD/$1/logs
+	export BASE B
+}
+use_base "${BASE:-6.12}"
+
+# state: base and sources that the assembled tree is made of.
+state() { cat "$B/BASE_VERSION" && git -C "$B/linux" rev-parse "HEAD^{tree}"; }
+
+# base_says FIELD: the values of a field of the base's file.
+base_says() { sed -n "s/^$1  *//p" "$ROOT/bases/$BASE"; }
 
 # The calling script's header comment, without shebang and licence.
 usage() { awk 'NR > 2 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0" >&2; exit 2; }
@@ -27,21 +45,21 @@ free_space() { df -h --output=avail "$1" | tail -1 | tr -d ' '; }
 # A directory `work` of this run's own, gone at its end; one whose run was killed goes now.
 workdir() {
 	local dir
-	for dir in "$BUILD"/tmp/*.*; do
+	for dir in "$B"/tmp/*.*; do
 		[ ! -d "$dir" ] || kill -0 "${dir##*.}" 2> /dev/null || rm -rf "$dir"
 	done
-	work=$BUILD/tmp/${0##*/}.$$
+	work=$B/tmp/${0##*/}.$$
 	trap 'rm -rf "$work"' EXIT
-	mkdir -p "$work" || die "cannot write to $BUILD: is the disk full?"
+	mkdir -p "$work" || die "cannot write to $B: is the disk full?"
 }
 
 # Make every build of ours the same wherever the checkout stands, so that
 # ccache serves all of them.  Adds to the array `kmake`; needs $1 = TREE, $2 = OUT.
 kernel_make() {
-	export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$BUILD} CCACHE_NOHASHDIR=1
+	export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$B} CCACHE_NOHASHDIR=1
 	export KBUILD_BUILD_TIMESTAMP='2026-01-01 00:00:00 UTC' KBUILD_BUILD_VERSION=1
 	export KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab LOCALVERSION=
-	kmake=(make -C "$1" "O=$2" ARCH=powerpc "CROSS_COMPILE=$CROSS_COMPILE"
+	kmake=(env -u VERSION make -C "$1" "O=$2" ARCH=powerpc "CROSS_COMPILE=$CROSS_COMPILE"
 	       "CC=ccache ${CROSS_COMPILE}gcc" "-j$JOBS")
 }
 
