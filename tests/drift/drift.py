@@ -1,0 +1,406 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""The series goes onto bases that have moved; what does not fit is reported well.
+
+usage: tests/drift/drift.py
+
+Each base is cut down to the files that the series touches, altered as upstream and
+Debian alter it, and given to scripts/assemble.  Then come the newest versions that
+the mirror has today, and, with an apt of our own (fake-apt), mirrors that forget
+versions or name files that are gone.  Nothing is built.  Prints TAP.
+
+CACHE keeps the cut-down bases.
+"""
+
+import collections
+import concurrent.futures
+import glob
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+sys.dont_write_bytecode = True
+from apply import LIST, split  # noqa: E402 # pylint: disable=wrong-import-position
+
+CACHE = pathlib.Path(os.environ.get("CACHE") or pathlib.Path.home() / ".cache/spapr-tce")
+PATCHES = [pathlib.Path(p).read_text(encoding="utf-8") for p in sorted(glob.glob(f"{ROOT}/patches/0*.patch"))]
+HUNKS = [(name, hunk) for text in PATCHES for name, (_, hunks) in split(text).items() for hunk in hunks]
+# Whole files that go or are ours, and what decides whether a patch is needed.
+NAMED = re.findall(r"^(?:Overlay|Removes|Unless): (\S+)", "\n".join(PATCHES), re.M)
+# scripts/fetch-base looks at these.
+ALWAYS = ["Makefile", "MAINTAINERS", "include/linux/slab.h"]
+UNLESS = re.findall(r"^Unless: (\S+) has (.*)$", "\n".join(PATCHES), re.M)
+ARCH = subprocess.run(["dpkg", "--print-architecture"], text=True, check=True, stdout=subprocess.PIPE).stdout.strip()
+
+count = 0
+failed = 0
+lock = threading.Lock()
+
+
+def check(name, *problems):
+    """A line of TAP; `problems` that are true say what is wrong."""
+    global count, failed
+    wrong = [str(p) for p in problems if p]
+    with lock:
+        count += 1
+        failed += bool(wrong)
+        print(f"{'not ok' if wrong else 'ok'} {count} - {name}")
+        for line in "\n".join(wrong).splitlines()[:40]:
+            print("#   " + line)
+        sys.stdout.flush()
+
+
+def run(*command, **env):
+    """(exit status, all output) of a script of the lab."""
+    done = subprocess.run(command, cwd=ROOT, text=True, check=False, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env={**{k: v for k, v in os.environ.items() if k not in ("B", "KERNEL", "VERSION")}, **env})
+    return done.returncode, done.stdout
+
+
+def says(base, field):
+    """The values of a field of a file in bases/."""
+    text = (ROOT / "bases" / base).read_text(encoding="ascii")
+    return re.search(rf"^{field}\s+(.*)$", text, re.M)[1].split()
+
+
+def sources(base, version):
+    """The package that has the sources of this version."""
+    package = says(base, "package")[0]
+    return package if package[-1].isdigit() else package + "-" + ".".join(version.split(".")[:2])
+
+
+def small(base, version, suites):
+    """A directory with those files of a version that the series touches."""
+    package = sources(base, version)
+    wanted = sorted({name for name, _ in HUNKS} | set(NAMED) | set(ALWAYS))
+    tree = CACHE / "drift" / f"{package}_{version}"
+    listed = tree / ".wanted"
+    if listed.is_file() and listed.read_text(encoding="utf-8").split() == wanted:
+        return tree
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    whole = CACHE / f"{package}_{version}"
+    if (whole / ".complete").exists():
+        for name in filter(lambda name: (whole / name).exists(), wanted):
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(whole / name, tree / name)
+    else:
+        status, out = run("scripts/fetch-deb", f"{package}={version}", ARCH, *suites)
+        if status:
+            raise RuntimeError(out)
+        deb = out.strip().splitlines()[-1]
+        # Without --occurrence tar looks for more of them to the end; the archive is read once all the same.
+        subprocess.run(f"dpkg-deb --fsys-tarfile '{deb}' | tar -xO ./usr/src/{package}.tar.xz | "
+                       f"tar -xJ --strip-components=1 -C '{tree}' --no-wildcards-match-slash --wildcards "
+                       + " ".join(f"'*/{name}'" for name in wanted), shell=True, check=False, stderr=subprocess.DEVNULL)
+        if [version] != says(base, "tested"):
+            os.remove(deb)
+    listed.write_text("\n".join(wanted), encoding="utf-8")
+    return tree
+
+
+Result = collections.namedtuple("Result", "status output changes tree")
+
+
+def assemble(base, tree, work):
+    """scripts/assemble on a tree; `changes` are the lines added and removed, by file."""
+    shutil.rmtree(work, ignore_errors=True)
+    status, output = run("scripts/assemble", BASE=base, KERNEL=str(tree), BUILD=str(work))
+    changes, linux = collections.defaultdict(list), work / base / "linux"
+    if status == 0:
+        diff = subprocess.run(["git", "-C", linux, "diff", "--no-renames", "-U0", "base", "HEAD"], text=True,
+                              check=True, stdout=subprocess.PIPE).stdout
+        for name, (_, hunks) in split(diff).items():
+            changes[name] = [line for hunk in hunks for line in hunk.splitlines()[1:]]
+    return Result(status, output, changes, linux)
+
+
+def differences(was, now):
+    """Files in which the series changes other lines than it did."""
+    return [f"{name}: {set(was[name]) ^ set(now[name])}" for name in {*was, *now}
+            if name not in (n for n, _ in UNLESS) and sorted(was[name]) != sorted(now[name])]
+
+
+def edit(tree, name, change):
+    """Let `change` alter the lines of a file, in place."""
+    path = tree / name
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").split("\n")
+        path.write_text("\n".join(change(lines) or lines), encoding="utf-8")
+
+
+def neighbours(tree):
+    """(file, line before, line after) of each place where the series adds to a list.
+
+    Lines of the base only, such as name one place: others' entries.
+    """
+    for name, hunk in HUNKS:
+        if not LIST.search(name):
+            continue
+        lines = (tree / name).read_text(encoding="utf-8").split("\n")
+        body = hunk.splitlines()[1:]
+        at = [i for i, line in enumerate(body) if line[:1] in "+-" and line]
+        gone = {line[1:] for line in body if line.startswith("-")}
+        around = []
+        for part in (reversed(body[:at[0]]), body[at[-1] + 1:]):
+            entries = [line[1:] for line in part if lines.count(line[1:]) == 1 and re.search(r"\w", line)]
+            around.append(next((e for e in entries if e not in gone), None))
+        yield name, *around
+
+
+def entry(name, n):
+    """A line that somebody else may add to such a list."""
+    if name.endswith(".rst"):
+        return [f"    drifting-{n}"]
+    if "Kconfig" in name:
+        return [f"config DRIFTING_{n}", "\tbool", ""]
+    return [f"obj-$(CONFIG_DRIFTING_{n}) += drifting-{n}.o"]
+
+
+def altered(base, tree, work):
+    """A copy of the tree to alter, afresh."""
+    copy = work / f"altered-{base}"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(tree, copy)
+    return copy
+
+
+def lists_move(base, tree, work, was):
+    """Neighbours come on both sides of what the series adds; go on either."""
+    places = list(neighbours(tree))
+    copy = altered(base, tree, work)
+    for n, (name, before, after) in enumerate(places):
+        def come(lines, n=n, name=name, before=before, after=after):
+            if before in lines:
+                at = lines.index(before) + 1
+                lines[at:at] = entry(name, f"{n}_A")
+            if after in lines:
+                at = lines.index(after)
+                lines[at:at] = entry(name, f"{n}_B")
+        edit(copy, name, come)
+    now = assemble(base, copy, work / base)
+    far = []
+    for name, before, after in places if now.status == 0 else []:
+        final = (now.tree / name).read_text(encoding="utf-8").split("\n")
+        ours = [line[1:] for line in was[name] if line.startswith("+")]
+        near = {final[i] for line in ours if line in final for i in range(max(0, final.index(line) - 9), min(
+            len(final), final.index(line) + 10))}
+        if ours and near.isdisjoint({before, after}):
+            far.append(f"{name}: our lines are far from `{before}' and `{after}'")
+    check(f"{base}: neighbours came to {len(places)} places in Makefiles, Kconfig and indexes",
+          now.status and now.output, now.status or differences(was, now.changes), *far)
+
+    for side, which in ("before", 1), ("behind", 2):
+        copy = altered(base, tree, work)
+        for place in places:
+            edit(copy, place[0], lambda lines, gone=place[which]: [line for line in lines if line != gone])
+        now = assemble(base, copy, work / base)
+        check(f"{base}: neighbours {side} these places went",
+              now.status and now.output, now.status or differences(was, now.changes))
+
+
+def fix_comes_and_goes(base, tree, work):
+    """The base has what a patch does, and has it not."""
+    name, text = UNLESS[0]
+    patch = next(p for p in PATCHES if f"\nUnless: {name} has {text}\n" in p)
+    subject = re.search(r"^Subject: (.*)$", patch, re.M)[1]
+    hunk = split(patch)[name][1][0].splitlines()[1:]
+    without = [line[1:] for line in hunk if not line.startswith("+")]
+    for has in True, False:
+        copy = altered(base, tree, work)
+
+        def put(lines, has=has):
+            joined = "\n".join(lines)
+            old = "\n".join(without)
+            mine = re.search(r"\tif \([^\n]*" + re.escape(text) + r"[^\n]*\n", joined)
+            if mine and not has:
+                check_line = next(line[1:] for line in hunk if line.startswith("-"))
+                return joined.replace(mine[0], check_line + "\n").split("\n")
+            if not mine and has:
+                return joined.replace(old, old.replace(
+                    next(line[1:] for line in hunk if line.startswith("-")), f"\tif ({text})")).split("\n")
+            return lines
+        edit(copy, name, put)
+        now = assemble(base, copy, work / base)
+        log = "" if now.status else subprocess.run(["git", "-C", now.tree, "log", "--format=%s", "base..HEAD"], text=True,
+                                                   check=True, stdout=subprocess.PIPE).stdout
+        if has:
+            check(f"{base}: the base has the fix, in its own words: the patch is left out, and why is said",
+                  now.status and now.output, subject in log and "it was applied",
+                  not re.search(r"left out.*0002-.*" + re.escape(text), now.output) and now.output)
+        else:
+            check(f"{base}: the base has not the fix: the patch is applied",
+                  now.status and now.output, subject not in log and f"not in:\n{log}",
+                  "left out" in now.output and now.output)
+
+
+def conflicts(base, tree, work):
+    """What really conflicts is named: hunk, version, last good one, and ways on."""
+    code, hunk = next((n, h) for n, h in HUNKS if not LIST.search(n) and "\n-" in h and n not in NAMED)
+    gone = next(line[1:] for line in hunk.splitlines() if line.startswith("-"))
+    lists, list_hunk = next((n, h) for n, h in HUNKS if LIST.search(n) and "\n-" in h)
+    list_gone = next(line[1:] for line in list_hunk.splitlines() if line.startswith("-"))
+    number = re.search(r"^VERSION = (\d+)\nPATCHLEVEL = (\d+)\nSUBLEVEL = (\d+)", (tree / "Makefile").read_text("utf-8"), re.M)
+
+    def report(what, name, change, hunk_head):
+        copy = altered(base, tree, work)
+        change(copy)
+        now = assemble(base, copy, work / base)
+        lacks = [text for text in (name, hunk_head, "Linux " + ".".join(number.groups()), says(base, "tested")[0],
+                                   "KERNEL=", "snapshot.debian.org", "VERSION=", "patches/0")
+                 if text and text not in now.output]
+        check(f"{base}: {what}, and the message says where and what helps",
+              now.status == 0 and "it was not noticed", lacks and f"the message lacks {lacks}:\n{now.output}")
+
+    def other(name, line):
+        return lambda copy: edit(copy, name, lambda lines: [old.replace(line, line + " /* moved */") for old in lines])
+    report("code changed under a hunk", code, other(code, gone), hunk.splitlines()[0].split("@@")[1].strip())
+    report("a line that a list's hunk takes away is another", lists, other(lists, list_gone),
+           list_hunk.splitlines()[0].split("@@")[1].strip())
+    report("a file with hunks is gone", code, lambda copy: os.remove(copy / code), None)
+
+
+def drifted(base, work):
+    """All that is tried on one base."""
+    version, = says(base, "tested")
+    try:
+        tree = small(base, version, says(base, "suites"))
+    except RuntimeError as error:
+        check(f"{base}: {version} can be had", error)
+        return
+    plain = assemble(base, tree, work / base)
+    check(f"{base}: the series goes onto {version}", plain.status and plain.output)
+    if plain.status:
+        return
+    copy = altered(base, tree, work)
+    for name in {name for name, _ in HUNKS}:
+        edit(copy, name, lambda lines: ["# drift"] * 37 + lines)
+    moved = assemble(base, copy, work / base)
+    check(f"{base}: all lines moved", moved.status and moved.output,
+          moved.status or differences(plain.changes, moved.changes))
+    lists_move(base, tree, work, plain.changes)
+    fix_comes_and_goes(base, tree, work)
+    conflicts(base, tree, work)
+
+
+def newest(work):
+    """What the mirror has today: the release, its security updates, the backports."""
+    for base in sorted(os.listdir(ROOT / "bases")):
+        for suite in says(base, "suites"):
+            status, out = run("scripts/fetch-deb", "-n", says(base, "package")[0], ARCH, suite, BASE=base)
+            version = out.strip().splitlines()[-1] if out.strip() else ""
+            if status:
+                check(f"{base}: the newest of {suite}", out)
+                continue
+            try:
+                now = assemble(base, small(base, version, [suite]), work / "newest")
+            except RuntimeError as error:
+                check(f"{base}: {version}, the newest of {suite}, can be had", error)
+                continue
+            check(f"{base}: the series goes onto {version}, the newest of {suite}", now.status and now.output)
+
+
+class Mirror:
+    """fetch-base and fetch-deb against mirrors of our own making (tests/drift/fake-apt)."""
+
+    def __init__(self, work, tree):
+        self.dir, self.tree = work / "mirror", tree
+        shutil.rmtree(self.dir, ignore_errors=True)
+        for tool in "apt-get", "apt-cache":
+            (self.dir / "bin").mkdir(parents=True, exist_ok=True)
+            (self.dir / "bin" / tool).symlink_to(ROOT / "tests/drift/fake-apt")
+
+    def has(self, **suites):
+        """suites: name = versions, one with - in front is in the index only once or for ever (--)."""
+        shutil.rmtree(self.dir / "index", ignore_errors=True)
+        shutil.rmtree(self.dir / "cache", ignore_errors=True)
+        for suite, versions in suites.items():
+            index = self.dir / "index" / suite.replace("_", "-")
+            index.mkdir(parents=True)
+            (index / "versions").write_text("".join(v.lstrip("-") + "\n" for v in versions), encoding="ascii")
+            for v in versions:
+                if v.startswith("-"):
+                    mark = "gone" if v.startswith("--") else "stale"
+                    (index / (mark + "-" + v.lstrip("-"))).touch()
+
+    def fetch(self, tested="6.12.5-1", **env):
+        """(status, output, tree) of fetch-base, with 6.12 last tested on `tested`."""
+        lab = self.dir / "lab"
+        if not lab.exists():
+            shutil.copytree(ROOT / "scripts", lab / "scripts")
+            shutil.copytree(ROOT / "bases", lab / "bases")
+        text = (ROOT / "bases/6.12").read_text(encoding="ascii")
+        (lab / "bases/6.12").write_text(re.sub(r"^tested.*$", "tested " + tested, text, flags=re.M), encoding="ascii")
+        status, out = run(str(lab / "scripts/fetch-base"), BASE="6.12", BUILD=str(self.dir / "build"), FAKE_APT=str(self.dir),
+                          FAKE_TREE=str(self.tree), CACHE=str(self.dir / "cache"),
+                          PATH=f"{self.dir}/bin:{os.environ['PATH']}", **env)
+        tree = out.strip().splitlines()[-1] if status == 0 else ""
+        return status, out, tree
+
+
+def mirrors(work, tree):
+    """Which version is taken, and what is said."""
+    mirror = Mirror(work, tree)
+
+    def expect(what, version, *words, quiet=(), **options):
+        status, out, path = mirror.fetch(**options)
+        check("mirror: " + what, status and out, not path.endswith("_" + version) and f"took {path}:\n{out}",
+              [word for word in words if word not in out] and f"does not say {words}:\n{out}",
+              [word for word in quiet if word in out] and f"says {quiet}:\n{out}")
+
+    mirror.has(trixie=["6.12.4-1", "6.12.5-1"], trixie_security=["6.12.6-1"])
+    expect("the last good version is taken though there is a newer one", "6.12.5-1", quiet=["***"])
+    expect("VERSION=newest takes the newest of all suites, another tree in the cache",
+           "6.12.6-1", "6.12.6-1 is the newest", VERSION="newest")
+    expect("a version by its name", "6.12.4-1", VERSION="6.12.4-1")
+    expect("and the last good one again, from the cache", "6.12.5-1", quiet=["fetching"])
+    mirror.has(trixie=["6.12.4-1", "6.12.9-1"], trixie_security=["6.12.10-1"])
+    expect("the last good version is gone: the newest, said loudly", "6.12.10-1", "***", "6.12.5-1", "snapshot.debian.org")
+    expect("said again the next time, when nothing is fetched", "6.12.10-1", "***", quiet=["fetching"])
+    status, out, _ = mirror.fetch(VERSION="6.12.5-1")
+    check("mirror: a version that was asked for and is gone stops it", status == 0 and "it went on",
+          [w for w in ("6.12.5-1", "KERNEL=", "snapshot.debian.org", "6.12.9-1") if w not in out] and out)
+    mirror.has(trixie=["-6.12.5-1"], trixie_security=["6.12.6-1"])
+    expect("an index that names a file which is gone: once more with a fresh one", "6.12.5-1", quiet=["***"])
+    mirror.has(trixie=["6.12.5-1"], trixie_security=["--6.12.5-1"])
+    expect("and if that does not help, another suite", "6.12.5-1", quiet=["***"])
+    mirror.has(trixie=["--6.12.5-1"], trixie_security=["6.12.6-1"])
+    expect("and if no suite has the file, the newest", "6.12.6-1", "***")
+    mirror.has(trixie=["--6.12.5-1"], trixie_security=["--6.12.5-1"])
+    status, out, _ = mirror.fetch()
+    check("mirror: nothing to be had: a clear word", status == 0 and "it went on",
+          [w for w in ("index names it", "trixie-security", "KERNEL=", "snapshot.debian.org") if w not in out] and out)
+    mirror.has(trixie=["6.12.5-1"])
+    expect("no security archive: the release does", "6.12.5-1", quiet=["***"])
+
+
+def main():
+    work = pathlib.Path(tempfile.mkdtemp(prefix="drift."))
+    try:
+        bases = sorted(os.listdir(ROOT / "bases"))
+        # Downloads one by one; then all that only computes side by side.
+        newest(work)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            jobs = [pool.submit(drifted, base, work) for base in bases]
+            jobs.append(pool.submit(lambda: mirrors(work, small("6.12", *says("6.12", "tested"), says("6.12", "suites")))))
+            for job in jobs:
+                try:
+                    job.result()
+                except Exception as error:  # pylint: disable=broad-exception-caught
+                    check("the suite itself", repr(error))
+        print(f"1..{count}")
+        print(f"# suite-end drift {int(failed > 0)}")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return failed > 0
+
+
+sys.exit(main())
