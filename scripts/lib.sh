@@ -115,7 +115,7 @@ progress() {
 complaints='WARNING:|BUG:|Oops|Call Trace|possible recursive locking'
 complaints+='|INFO: task .* blocked|INFO: trying to register|rcu: INFO|suspicious RCU usage'
 complaints+='|UBSAN:|KASAN:|KCSAN:|kernel BUG|Kernel panic|[Uu]nable to handle kernel|LOCKUP'
-complaints+='|list_(add|del) corruption|refcount_t:|soft lockup|scheduling while atomic'
+complaints+='|deprecated workqueue|list_(add|del) corruption|refcount_t:|soft lockup|scheduling while atomic'
 no_complaints='EEH:|nvram corruption detected'
 
 # splats LOG: the lines with such words; true if there are any.  Only kernel lines count

@@ -274,7 +274,7 @@ static void region_destroy(struct mm_iommu_region *region)
 /* Letting go may take long: work that is bound to a processor would wait behind it. */
 static void region_later(struct work_struct *work)
 {
-	queue_work(system_unbound_wq, work);
+	queue_work(system_dfl_wq, work);
 }
 
 /* The last TCE of an orphan is gone. */
