@@ -80,7 +80,8 @@ clean:
 	rm -rf build dist
 
 distclean: clean
-	@bash -c '. scripts/lib.sh; cd "$$CACHE" 2> /dev/null || exit 0; rm -rf debs drift linux-source-* newest-* gone-* apt.* fetch.* .lock .apt-lock'
+	@bash -c '. scripts/lib.sh; cd "$$CACHE" 2> /dev/null || exit 0; \
+		exec 8>> .lock 9>> .apt-lock; flock 8; flock 9; rm -rf debs drift linux-source-* newest-* gone-* apt.* fetch.*'
 
 .PHONY: help run shell test test-base test-debug bench bench-check lint kunit series bisect refresh adopt setup tree guest clean distclean
 .NOTPARALLEL:

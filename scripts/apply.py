@@ -9,7 +9,7 @@ context.  Lists (Makefile, Kbuild, Kconfig, .rst), to which others add lines and
 which they take some, need less: a hunk goes where all of its context is or, where
 neighbours came or went, to the nearest line of its context that is there just once.
 
-Exit status 1: some hunk has no place; they are printed, and nothing is applied.
+Exit status 1: some hunk has no place; they are printed.  2: something else went wrong.
 """
 
 import pathlib
@@ -24,10 +24,14 @@ class NoPlace(Exception):
     """A hunk that cannot be applied."""
 
 
-def git(*args, data=None, check=True):
-    """git in TREE; data is its standard input."""
-    return subprocess.run(["git", "-C", sys.argv[1], *args], input=data, text=True, check=check,
+def git(*args, data=None, may_fail=False):
+    """git in TREE; data is its standard input.  What may fail is that a hunk has no place."""
+    done = subprocess.run(["git", "-C", sys.argv[1], *args], input=data, text=True, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode and (not may_fail or re.search(r"^fatal:|[Uu]nable to|No space", done.stderr, re.M)):
+        print(done.stderr, file=sys.stderr)
+        sys.exit(2)
+    return done
 
 
 def split(text):
@@ -86,9 +90,9 @@ def place(lines, hunk):
 
 def apply_list(name, hunks):
     """A file of lists; returns the hunks that have no place."""
-    blob = git("show", ":" + name, check=False)
-    if blob.returncode:
+    if not git("ls-files", "--", name).stdout:
         return hunks
+    blob = git("show", ":" + name)
     lines, bad, moved = blob.stdout.split("\n"), [], 0
     for hunk in hunks:
         try:
@@ -106,11 +110,11 @@ def apply_list(name, hunks):
 
 def apply_code(name, head, hunks):
     """A file of code, or a new one; returns the hunks that git does not take."""
-    if not git("apply", "--cached", "--whitespace=nowarn", data=head + "".join(hunks), check=False).returncode:
+    if not git("apply", "--cached", "--whitespace=nowarn", data=head + "".join(hunks), may_fail=True).returncode:
         return []
     # Each alone: one that others stand before may apply at an offset.
     return [hunk for hunk in hunks if git("apply", "--cached", "--check", "--recount", "--whitespace=nowarn",
-                                          data=head + hunk, check=False).returncode] or hunks
+                                          data=head + hunk, may_fail=True).returncode] or hunks
 
 
 def main():
@@ -131,4 +135,8 @@ def main():
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -15,6 +15,7 @@ CACHE keeps the cut-down bases.
 import collections
 import concurrent.futures
 import glob
+import hashlib
 import os
 import pathlib
 import re
@@ -78,33 +79,52 @@ def sources(base, version):
 
 
 def small(base, version, suites):
-    """A directory with those files of a version that the series touches."""
+    """A directory with those files of a version that the series touches; made whole or not at all."""
     package = sources(base, version)
     wanted = sorted({name for name, _ in HUNKS} | set(NAMED) | set(ALWAYS))
-    tree = CACHE / "drift" / f"{package}_{version}"
-    listed = tree / ".wanted"
-    if listed.is_file() and listed.read_text(encoding="utf-8").split() == wanted:
+    tree = CACHE / "drift" / f"{package}_{version}_{hashlib.sha1(' '.join(wanted).encode()).hexdigest()[:8]}"
+    if tree.is_dir():
         return tree
-    shutil.rmtree(tree, ignore_errors=True)
-    tree.mkdir(parents=True)
-    whole = CACHE / f"{package}_{version}"
-    if (whole / ".complete").exists():
-        for name in filter(lambda name: (whole / name).exists(), wanted):
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(whole / name, tree / name)
-    else:
-        status, out = run("scripts/fetch-deb", f"{package}={version}", ARCH, *suites)
-        if status:
-            raise RuntimeError(out)
-        deb = out.strip().splitlines()[-1]
-        # Without --occurrence tar looks for more of them to the end; the archive is read once all the same.
-        subprocess.run(f"dpkg-deb --fsys-tarfile '{deb}' | tar -xO ./usr/src/{package}.tar.xz | "
-                       f"tar -xJ --strip-components=1 -C '{tree}' --no-wildcards-match-slash --wildcards "
-                       + " ".join(f"'*/{name}'" for name in wanted), shell=True, check=False, stderr=subprocess.DEVNULL)
-        if [version] != says(base, "tested"):
-            os.remove(deb)
-    listed.write_text("\n".join(wanted), encoding="utf-8")
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    part = pathlib.Path(tempfile.mkdtemp(prefix="part.", dir=tree.parent))
+    try:
+        whole = CACHE / f"{package}_{version}"
+        if (whole / ".complete").exists():
+            for name in filter(lambda name: (whole / name).exists(), wanted):
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(whole / name, part / name)
+        else:
+            unpack(f"{package}={version}", part, wanted, suites)
+            if [version] != says(base, "tested"):
+                for deb in (CACHE / "debs").glob(f"{package}_{version}_*.deb"):
+                    deb.unlink(missing_ok=True)
+        lost = [name for name in ALWAYS if not (part / name).is_file()]
+        if lost:
+            raise RuntimeError(f"{package} {version} was unpacked without {lost}: is the disk full?")
+        try:
+            part.rename(tree)
+        except OSError:
+            if not tree.is_dir():      # another run was first
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return tree
+
+
+def unpack(package, tree, wanted, suites):
+    """Those files of a package of the mirror, as far as it has them."""
+    status, out = run("scripts/fetch-deb", package, ARCH, *suites)
+    if status:
+        raise RuntimeError(out)
+    deb, name = out.strip().splitlines()[-1], package.split("=")[0]
+    patterns = " ".join(f"'*/{file}'" for file in wanted)
+    # The last tar complains of files that it does not find: not every base has each of ours.
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", f"""dpkg-deb --fsys-tarfile '{deb}' |
+        tar -xO ./usr/src/{name}.tar.xz | xz -dc |
+        {{ tar -x --strip-components=1 -C '{tree}' --no-wildcards-match-slash --wildcards {patterns} ||
+           [ $? = 2 ]; cat > /dev/null; }}"""], text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
 
 
 Result = collections.namedtuple("Result", "status output changes tree")
