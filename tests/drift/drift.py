@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The series goes onto bases that have moved; what does not fit is reported well.
 
-usage: tests/drift/drift.py
+usage: tests/drift/drift.py [newest] [mirrors] [BASE...]      (default: all)
 
 Each base is cut down to the files that the series touches, altered as upstream and
 Debian alter it, and given to scripts/assemble.  Then come the newest versions that
@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -130,9 +131,10 @@ def unpack(package, tree, wanted, suites):
 Result = collections.namedtuple("Result", "status output changes tree")
 
 
-def assemble(base, tree, work):
+def assemble(base, tree, work, afresh=True):
     """scripts/assemble on a tree; `changes` are the lines added and removed, by file."""
-    shutil.rmtree(work, ignore_errors=True)
+    if afresh:
+        shutil.rmtree(work, ignore_errors=True)
     status, output = run("scripts/assemble", BASE=base, KERNEL=str(tree), BUILD=str(work))
     changes, linux = collections.defaultdict(list), work / base / "linux"
     if status == 0:
@@ -288,6 +290,51 @@ def conflicts(base, tree, work):
     report("a file with hunks is gone", code, lambda copy: os.remove(copy / code), None)
 
 
+def moves_on(base, tree, work):
+    """Another version in the same build directory, where somebody has worked."""
+    def git(*args):
+        return subprocess.run(["git", "-C", linux, "-c", "user.name=x", "-c", "user.email=x@localhost", *args], text=True,
+                              check=True, stdout=subprocess.PIPE).stdout.strip()
+
+    linux = assemble(base, tree, work / base).tree
+    git("commit", "-q", "--allow-empty", "-m", "my work")
+    mine = git("rev-parse", "HEAD")
+    copy = altered(base, tree, work)
+    edit(copy, "MAINTAINERS", lambda lines: lines + ["drift"])
+    now = assemble(base, copy, work / base, afresh=False)
+    check(f"{base}: a moved base does not take the commits of a user away", now.status == 0 and "it went on",
+          "make refresh" not in now.output and now.output, git("rev-parse", "HEAD") != mine and "HEAD is another")
+    git("reset", "-q", "--hard", mine + "^")
+    start = time.time()
+    now = assemble(base, copy, work / base, afresh=False)
+    old = [str(path) for path in linux.rglob("*") if path.is_file() and ".git" not in path.parts
+           and path.stat().st_mtime < start - 1]
+    check(f"{base}: all files of another version are newer than what was built of the last", now.status and now.output, *old[:5])
+
+
+def refreshed(base, tree, work):
+    """make refresh gives the patches back as they were, those left out too."""
+    lab = work / ("lab-" + base)
+    shutil.copytree(ROOT, lab, ignore=shutil.ignore_patterns("build", "dist", ".git", ".patches.*"))
+    subprocess.run(["git", "init", "-q", lab], check=True)
+    env = {"BASE": base, "KERNEL": str(tree), "BUILD": str(work / "refresh")}
+    for script in "assemble", "refresh":
+        status, out = run(str(lab / "scripts" / script), **env)
+        if status:
+            break
+
+    def texts(where):
+        # Where the lines are, and what git calls the blobs, differs between bases.
+        return {path.name: [re.sub(r"^(index |@@ ).*", r"\1", line) for line in path.read_text("utf-8").splitlines()
+                            if not line.startswith(" ")] for path in sorted((where / "patches").glob("*.patch"))}
+    was, now = texts(ROOT), texts(lab)
+    check(f"{base}: refresh gives the same patches", status and out,
+          list(was) != list(now) and f"{set(was) ^ set(now)}",
+          [f"{name}: {[x for x in zip(was[name], now[name]) if x[0] != x[1]][:3]}" for name in was
+           if name in now and was[name] != now[name]])
+    shutil.rmtree(lab)
+
+
 def drifted(base, work):
     """All that is tried on one base."""
     version, = says(base, "tested")
@@ -307,6 +354,8 @@ def drifted(base, work):
     check(f"{base}: all lines moved", moved.status and moved.output,
           moved.status or differences(plain.changes, moved.changes))
     lists_move(base, tree, work, plain.changes)
+    moves_on(base, tree, work)
+    refreshed(base, tree, work)
     fix_comes_and_goes(base, tree, work)
     conflicts(base, tree, work)
 
@@ -338,10 +387,11 @@ class Mirror:
             (self.dir / "bin").mkdir(parents=True, exist_ok=True)
             (self.dir / "bin" / tool).symlink_to(ROOT / "tests/drift/fake-apt")
 
-    def has(self, **suites):
-        """suites: name = versions, one with - in front is in the index only once or for ever (--)."""
+    def has(self, again=False, **suites):
+        """suites: name = versions; the file of one with - in front is gone till the index is fresh, or for good (--)."""
         shutil.rmtree(self.dir / "index", ignore_errors=True)
-        shutil.rmtree(self.dir / "cache", ignore_errors=True)
+        if not again:
+            shutil.rmtree(self.dir / "cache", ignore_errors=True)
         for suite, versions in suites.items():
             index = self.dir / "index" / suite.replace("_", "-")
             index.mkdir(parents=True)
@@ -392,6 +442,17 @@ def mirrors(work, tree):
     expect("an index that names a file which is gone: once more with a fresh one", "6.12.5-1", quiet=["***"])
     mirror.has(trixie=["6.12.5-1"], trixie_security=["--6.12.5-1"])
     expect("and if that does not help, another suite", "6.12.5-1", quiet=["***"])
+    mirror.has(trixie=["6.12.4-1"])
+    expect("a suite that does not answer: what another has, and it is said", "6.12.4-1", "***", "trixie-security")
+    mirror.has(again=True, trixie=["6.12.4-1"], trixie_security=["6.12.5-1"])
+    expect("it answers again: the last good version again", "6.12.5-1", quiet=["***"])
+    mirror.has(trixie=["6.12.9-1"])
+    mirror.fetch(VERSION="newest")
+    mirror.has(again=True, trixie=["6.12.10-1"], trixie_security=["6.12.8-1"])
+    expect("the newest of just now is gone: the newest of now", "6.12.10-1", "***")
+    mirror.has(again=True, trixie=["6.12.5-1"], trixie_security=["6.12.11-1"])
+    mirror.fetch(VERSION="6.12.5-1")
+    expect("a version that had gone was fetched after all", "6.12.5-1", quiet=["***"])
     mirror.has(trixie=["--6.12.5-1"], trixie_security=["6.12.6-1"])
     expect("and if no suite has the file, the newest", "6.12.6-1", "***")
     mirror.has(trixie=["--6.12.5-1"], trixie_security=["--6.12.5-1"])
@@ -406,11 +467,14 @@ def main():
     work = pathlib.Path(tempfile.mkdtemp(prefix="drift."))
     try:
         bases = sorted(os.listdir(ROOT / "bases"))
+        parts = sys.argv[1:] or ["newest", "mirrors", *bases]
         # Downloads one by one; then all that only computes side by side.
-        newest(work)
+        if "newest" in parts:
+            newest(work)
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            jobs = [pool.submit(drifted, base, work) for base in bases]
-            jobs.append(pool.submit(lambda: mirrors(work, small("6.12", *says("6.12", "tested"), says("6.12", "suites")))))
+            jobs = [pool.submit(drifted, base, work) for base in bases if base in parts]
+            if "mirrors" in parts:
+                jobs.append(pool.submit(lambda: mirrors(work, small("6.12", *says("6.12", "tested"), says("6.12", "suites")))))
             for job in jobs:
                 try:
                     job.result()
