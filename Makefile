@@ -71,8 +71,10 @@ setup:
 tree: setup
 	@scripts/assemble > /dev/null
 
-guest: tree
+guest: tree programs
 	@scripts/build-kernel $(B)/linux $(B)/kernel configs/base.config
+
+programs: tree
 	@scripts/selftests $(B)/linux $(B)/selftests
 	@scripts/initramfs $(B)/initrd.img $(B)/selftests
 
@@ -83,5 +85,5 @@ distclean: clean
 	@bash -c '. scripts/lib.sh; cd "$$CACHE" 2> /dev/null || exit 0; \
 		exec 8>> .lock 9>> .apt-lock; flock 8; flock 9; rm -rf debs drift linux-source-* newest-* gone-* apt.* fetch.*'
 
-.PHONY: help run shell test test-base test-debug bench bench-check lint kunit series bisect refresh adopt setup tree guest clean distclean
+.PHONY: help run shell test test-base test-debug bench bench-check lint kunit series bisect refresh adopt setup tree guest programs clean distclean
 .NOTPARALLEL:
