@@ -5,9 +5,10 @@
 usage: scripts/apply.py TREE PATCH
 
 TREE's index is that of $GIT_INDEX_FILE.  Code is strict: git apply, every line of
-context.  Lists (Makefile, Kbuild, Kconfig, .rst), to which others add lines and from
+context.  Lists (Makefile, Kbuild, Kconfig, toctree), to which others add lines and from
 which they take some, need less: a hunk goes where all of its context is or, where
-neighbours came or went, to the nearest line of its context that is there just once.
+neighbours came or went, to the nearest line of its context that is there just once, if
+that is a place for such lines.
 
 Exit status 1: some hunk has no place; they are printed.  2: something else went wrong.
 """
@@ -53,7 +54,61 @@ def telling(lines, line):
     return re.search(r"\w{2}", line) and lines.count(line) == 1
 
 
-def place(lines, hunk):
+def by_neighbour(lines, before, after):
+    """The place behind the nearest line before, or in front of the nearest one after, that is still there."""
+    for n in range(len(before) - 1, -1, -1):
+        if telling(lines, before[n]):
+            start = lines.index(before[n]) + 1
+            for line in before[n + 1:]:
+                start += lines[start:start + 1] == [line]
+            return start
+    for n, line in enumerate(after):
+        if telling(lines, line):
+            start = lines.index(line)
+            for line in reversed(after[:n]):
+                start -= lines[start - 1:start] == [line]
+            return start
+    raise NoPlace
+
+
+def in_makefile(lines, before, after, new):
+    """Not inside a condition or a line that goes on; what makes up a module only where the module is made."""
+    start = by_neighbour(lines, before, after)
+    words = [line.split()[:1] for line in lines[:start]]
+    depth = sum(w in (["ifdef"], ["ifndef"], ["ifeq"], ["ifneq"]) for w in words) - words.count(["endif"])
+    modules = re.findall(r"^(\w+)-(?:y|objs)\s*[:+]?=", "\n".join(new), re.M)
+    if depth or lines[start - 1].endswith("\\") or any(f"{name}.o" not in " ".join(lines).split() for name in modules):
+        raise NoPlace
+    return start
+
+
+def in_kconfig(lines, before, after, new):
+    """Between entries: behind the one that a line before belongs to, or in front of the one after."""
+    entry = re.compile(r"(config|menuconfig|choice|endchoice|menu|endmenu|if|endif|source|comment)\b")
+    for line in reversed(before):
+        if telling(lines, line):
+            start = lines.index(line) + 1
+            while start < len(lines) and not entry.match(lines[start]):
+                start += 1
+            break
+    else:
+        start = next((lines.index(line) for line in after if entry.match(line) and telling(lines, line)), None)
+        if start is None:
+            raise NoPlace
+    # The blank line between entries comes with ours, in front of it or behind.
+    while not new[0] and start and not lines[start - 1]:
+        start -= 1
+    return start
+
+
+def in_toctree(lines, before, after, new):
+    """Only names of documents are a list; text is not."""
+    if not all(re.fullmatch(r"\s+[\w./-]+", line) for line in new):
+        raise NoPlace
+    return by_neighbour(lines, before, after)
+
+
+def place(name, lines, hunk):
     """`lines` with the hunk applied, and whether neighbours had to be left aside."""
     body = [line for line in hunk.splitlines()[1:] if not line.startswith("\\")]
     changed = [i for i, line in enumerate(body) if line[:1] in "+-" and line]
@@ -70,22 +125,11 @@ def place(lines, hunk):
         return put(found[0] + len(before)), False
     if old:
         found = find(lines, old)
-        if len(found) == 1 and any(telling(lines, line) for line in old):
+        if len(found) == 1 and any(telling(lines, line) for line in old) and not name.endswith(".rst"):
             return put(found[0]), True
         raise NoPlace
-    for n in range(len(before) - 1, -1, -1):
-        if telling(lines, before[n]):
-            start = lines.index(before[n]) + 1
-            for line in before[n + 1:]:
-                start += lines[start:start + 1] == [line]
-            return put(start), True
-    for n, line in enumerate(after):
-        if telling(lines, line):
-            start = lines.index(line)
-            for line in reversed(after[:n]):
-                start -= lines[start - 1:start] == [line]
-            return put(start), True
-    raise NoPlace
+    kind = in_toctree if name.endswith(".rst") else in_kconfig if "Kconfig" in name else in_makefile
+    return put(kind(lines, before, after, new)), True
 
 
 def apply_list(name, hunks):
@@ -96,7 +140,7 @@ def apply_list(name, hunks):
     lines, bad, moved = blob.stdout.split("\n"), [], 0
     for hunk in hunks:
         try:
-            lines, aside = place(lines, hunk)
+            lines, aside = place(name, lines, hunk)
             moved += aside
         except NoPlace:
             bad.append(hunk)

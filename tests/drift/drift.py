@@ -159,14 +159,25 @@ def edit(tree, name, change):
         path.write_text("\n".join(change(lines) or lines), encoding="utf-8")
 
 
+def entries(tree, name):
+    """{entry of a Kconfig file: its lines}"""
+    found, mine = {}, None
+    for line in (tree / name).read_text(encoding="utf-8").split("\n"):
+        if re.match(r"\S", line):
+            mine = found.setdefault(line, []) if re.match(r"(menu)?config ", line) else None
+        elif mine is not None and line.strip():
+            mine.append(line)
+    return found
+
+
 def neighbours(tree):
     """(file, line before, line after) of each place where the series adds to a list.
 
     Lines of the base only, such as name one place: others' entries.
     """
     for name, hunk in HUNKS:
-        if not LIST.search(name):
-            continue
+        if not LIST.search(name) or name.endswith(".rst") and "index" not in name:
+            continue                    # text is no list
         lines = (tree / name).read_text(encoding="utf-8").split("\n")
         body = hunk.splitlines()[1:]
         at = [i for i, line in enumerate(body) if line[:1] in "+-" and line]
@@ -217,16 +228,48 @@ def lists_move(base, tree, work, was):
             len(final), final.index(line) + 10))}
         if ours and near.isdisjoint({before, after}):
             far.append(f"{name}: our lines are far from `{before}' and `{after}'")
+    for name in {name for name, *_ in places if "Kconfig" in name and now.status == 0}:
+        theirs, ours = entries(copy, name), entries(now.tree, name)
+        far += [f"{name}: `{e}' has become another" for e, lines in theirs.items() if ours.get(e) != lines]
     check(f"{base}: neighbours came to {len(places)} places in Makefiles, Kconfig and indexes",
           now.status and now.output, now.status or differences(was, now.changes), *far)
 
     for side, which in ("before", 1), ("behind", 2):
         copy = altered(base, tree, work)
         for place in places:
+            # Without it there is no module, which in_a_bad_place() tries.
+            if "SPAPR_TCE) +=" in (place[which] or ""):
+                continue
             edit(copy, place[0], lambda lines, gone=place[which]: [line for line in lines if line != gone])
         now = assemble(base, copy, work / base)
-        check(f"{base}: neighbours {side} these places went",
-              now.status and now.output, now.status or differences(was, now.changes))
+        stolen = [f"{name}: `{e}' has become another" for name in {name for name, *_ in places if "Kconfig" in name}
+                  for e, lines in entries(copy, name).items() if now.status == 0 and entries(now.tree, name).get(e) != lines]
+        check(f"{base}: neighbours {side} these places went", now.status and now.output,
+              now.status or differences(was, now.changes), *stolen)
+
+
+def in_a_bad_place(base, tree, work):
+    """The nearest line that is left is no place for ours: refused, or between entries."""
+    def refused(what, name, change):
+        copy = altered(base, tree, work)
+        edit(copy, name, lambda lines: change("\n".join(lines)).split("\n"))
+        now = assemble(base, copy, work / base)
+        check(f"{base}: {what}: refused", now.status == 0 and "it was put somewhere", name not in now.output and now.output)
+
+    refused("a condition around the neighbour", "arch/powerpc/mm/Makefile", lambda text: re.sub(
+        r"(?m)^(obj-\$\(CONFIG_NUMA\).*)\n(.*)$", r"ifdef CONFIG_PPC64\n\1\n\2\nendif", text))
+    refused("no module of that name", "drivers/vfio/Makefile", lambda text: text.replace("vfio_iommu_spapr_tce.o", "spapr/"))
+    refused("text reworded", "Documentation/driver-api/vfio.rst", lambda text: text.replace("   and removes it.", "   and takes it away."))
+
+    copy, name = altered(base, tree, work), "drivers/vfio/Kconfig"
+    edit(copy, name, lambda lines: [line if line != "\tdefault VFIO" else "\tdefault VFIO if !IOMMUFD" for line in lines])
+    name2 = "arch/powerpc/Kconfig.debug"
+    edit(copy, name2, lambda lines: [line.replace("used to create and use guest state", "to make and use guest state")
+                                     for line in lines])
+    now = assemble(base, copy, work / base)
+    check(f"{base}: an entry that ours stand behind has changed: behind all of it", now.status and now.output,
+          *[f"{n}: `{e}' has become another" for n in (name, name2) if now.status == 0
+            for e, lines in entries(copy, n).items() if entries(now.tree, n).get(e) != lines])
 
 
 def fix_comes_and_goes(base, tree, work):
@@ -263,6 +306,20 @@ def fix_comes_and_goes(base, tree, work):
                   now.status and now.output, subject not in log and f"not in:\n{log}",
                   "left out" in now.output and now.output)
             refreshed(base, copy, work)
+            edit(copy, name, lambda lines: ["/* " + text + " */"] + lines)
+            now = assemble(base, copy, work / base)
+            check(f"{base}: a comment that has the fix's words is no fix", now.status == 0 and "it was taken for it",
+                  "still applies" not in now.output and now.output)
+
+
+def replaced(base, tree, work):
+    """Upstream fixes what we replace; a base has the text of `Unless:' and not the change."""
+    copy, name = altered(base, tree, work), "drivers/vfio/vfio_iommu_spapr_tce.c"
+    edit(copy, name, lambda lines: lines + ["/* a fix */"])
+    now = assemble(base, copy, work / base)
+    told = re.search(r"NOTE: upstream has changed what we replace(.*\n)+?    \w+ " + name, now.output)
+    check(f"{base}: a change in a file that we replace is told, and only that", now.status and now.output,
+          not told and now.output, "iommu_api.c" in now.output and now.output)
 
 
 def conflicts(base, tree, work):
@@ -286,6 +343,8 @@ def conflicts(base, tree, work):
     def other(name, line):
         return lambda copy: edit(copy, name, lambda lines: [old.replace(line, line + " /* moved */") for old in lines])
     report("code changed under a hunk", code, other(code, gone), hunk.splitlines()[0].split("@@")[1].strip())
+    near = next(line[1:] for line in hunk.splitlines()[1:] if line.startswith(" ") and len(line) > 12)
+    report("code changed beside a hunk's lines", code, other(code, near), hunk.splitlines()[0].split("@@")[1].strip())
     report("a line that a list's hunk takes away is another", lists, other(lists, list_gone),
            list_hunk.splitlines()[0].split("@@")[1].strip())
     report("a file with hunks is gone", code, lambda copy: os.remove(copy / code), None)
@@ -358,6 +417,8 @@ def drifted(base, work):
     check(f"{base}: all lines moved", moved.status and moved.output,
           moved.status or differences(plain.changes, moved.changes))
     lists_move(base, tree, work, plain.changes)
+    in_a_bad_place(base, tree, work)
+    replaced(base, tree, work)
     moves_on(base, tree, work)
     refreshed(base, tree, work)
     fix_comes_and_goes(base, tree, work)
@@ -451,7 +512,8 @@ def mirrors(work, tree):
     mirror.has(again=True, trixie=["6.12.4-1"], trixie_security=["6.12.5-1"])
     expect("it answers again: the last good version again", "6.12.5-1", quiet=["***"])
     mirror.has(trixie=["6.12.9-1"], trixie_security=["6.12.8-1"])
-    mirror.fetch(VERSION="newest")
+    _, _, was = mirror.fetch(VERSION="newest")
+    shutil.rmtree(was, ignore_errors=True)
     mirror.has(again=True, trixie=["6.12.10-1"], trixie_security=["6.12.8-1"])
     expect("the newest of just now is gone: the newest of now", "6.12.10-1", "***")
     mirror.has(again=True, trixie=["6.12.5-1"], trixie_security=["6.12.11-1"])
