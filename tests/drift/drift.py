@@ -391,6 +391,14 @@ def refreshed(base, tree, work):
                             if not line.startswith(" ")] for path in sorted((where / "patches").glob("*.patch"))}
     was, now = texts(ROOT), texts(lab)
     out_too = "left out too" if "left out" in said else "all applied"
+    patch = min((lab / "patches").glob("0*.patch"))
+    (lab / "broken").mkdir()
+    copy = altered(base, tree, lab / "broken")
+    os.remove(copy / "drivers/vfio/container.c")
+    run(str(lab / "scripts/assemble"), **{**env, "KERNEL": str(copy)})
+    failed_too, _ = run(str(lab / "scripts/refresh"), **{**env, "KERNEL": str(copy)})
+    check(f"{base}: refresh behind a failed assembly takes nothing away", failed_too == 0 and "it went on",
+          not patch.exists() and f"{patch.name} is gone", len(list((lab / "patches").glob("0*"))) != len(PATCHES) and "others too")
     check(f"{base}: refresh gives the same patches, {out_too}", status and out,
           list(was) != list(now) and f"{set(was) ^ set(now)}",
           [f"{name}: {[x for x in zip(was[name], now[name]) if x[0] != x[1]][:3]}" for name in was

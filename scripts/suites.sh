@@ -1,0 +1,91 @@
+# shellcheck shell=bash disable=SC2154 # B, LOGS, suite are the caller's
+# SPDX-License-Identifier: GPL-2.0
+# The suites of scripts/test, a function each: what it prints ends with
+# "N passed, N failed, N skipped".  Sourced, never run.
+
+host() {
+	local status=0
+	make -C tests/host > "$LOGS/host.tap" 2>&1 || status=$?
+	grep -q '^# suite-end ' "$LOGS/host.tap" || echo "# suite-end host $status" >> "$LOGS/host.tap"
+	cat "$LOGS/host.tap"
+	tap_sum < "$LOGS/host.tap"
+	return "$status"
+}
+
+drift() {
+	local status=0
+	tests/drift/drift.py > "$LOGS/drift.tap" || status=$?
+	cat "$LOGS/drift.tap"
+	tap_sum < "$LOGS/drift.tap"
+	return "$status"
+}
+
+build() { make --no-print-directory guest && echo "1 passed, 0 failed, 0 skipped"; }
+lint() { scripts/lint "$B/linux" "$B/lint"; }
+kunit() { scripts/kunit "$B/linux" "$B"; }
+
+# guest NAME KERNEL "[OPTION...] MACHINE" TEST...: kselftests, each with its options as
+# one word, in one boot; `first` is what the guest does before.
+first=:
+guest() {
+	local status=0 run=("$first;") t name=$1 kernel=$2 machine
+	read -ra machine <<< "$3"
+	shift 3
+	for t; do
+		run+=("echo '# suite $t'; /tests/$t; s=\$?; echo; echo \"# suite-end ${t%% *} \$s\";")
+	done
+	scripts/boot -n "kselftest-$name" "${machine[@]}" "$kernel" "$B/initrd.img" \
+		"${run[*]}" > "$LOGS/$name.tap" || status=$?
+	cat "$LOGS/$name.tap"
+	tap_sum < "$LOGS/$name.tap"
+	return "$status"
+}
+# tests [OPTION...] PATTERN: those whose names match, for grep.
+tests() { mapfile -t tests < <(grep -E "$@" "$B/selftests/tests.list"); }
+# All but those that need what only the debug kernel has; there would be nothing but skips.
+every_test() {
+	tests -vx spapr_tce_fault
+	guest "$1" "${3:-$B/kernel/vmlinux.boot}" "$2" "${tests[@]}"
+}
+# A third controller, at a lesser PHB.
+three='-d 3 -l'
+# Radix pages of 2M and 1G, one hugepage of 1G, and 2G of memory besides.
+huge="$three -r -m 3G -a hugepagesz=1G -a hugepages=1"
+powernv8() { every_test powernv8 "$three powernv8"; }
+powernv9() { every_test powernv9 "$huge powernv9"; }
+brief() {
+	make --no-print-directory programs || return
+	scripts/build-kernel "$B/linux" "$B/kunit" configs/base.config configs/kunit.config || return
+	every_test brief "$huge -a kunit.enable=0 powernv9" "$B/kunit/vmlinux.boot"
+}
+powernv10() { every_test powernv10 "$huge powernv10"; }
+pseries() { guest pseries "$B/kernel/vmlinux.boot" pseries 'spapr_tce_dma -v default_4K -v second_64K_1_level' 'spapr_tce_life -f v1'; }
+
+# with KERNEL SECONDS PATTERN...: tests on a kernel with configs/KERNEL.config; `skip`
+# edits their list.
+skip=
+with() {
+	make --no-print-directory guest || return
+	scripts/build-kernel "$B/linux" "$B/$1" configs/base.config "configs/$1.config" || return
+	tests "${@:3}"
+	mapfile -t tests < <(printf '%s\n' "${tests[@]}" | sed "$skip")
+	guest "$suite" "$B/$1/vmlinux.boot" "$huge -m 4G -t $2 powernv9" "${tests[@]}"
+}
+debug() { with debug 2700 .; }
+# KASAN keeps what was freed for a while, so free memory says nothing; and is slow.
+kasan() {
+	local skip='s/^spapr_tce_errno$/& -T bad_input_costs_nothing/; s/^spapr_tce_regions$/& -T R1_C12_a_thousand_deaths/'
+	with kasan 7200 -vx spapr_tce_fault
+}
+# The minutes are shared out among the tests (variants times names) that the programs list.
+races() {
+	local racing='race|random|delay' minutes=${MINUTES:-30} first
+	first="n=\$(for t in \$(ls /tests | grep -E '$racing'); do /tests/\$t -l 2>&1; done | awk '
+		/^# FIXTURE|^---/ { n += t * (v ? v : 1); t = v = 0; next }
+		{ v += substr(\$0, 22, 25) ~ /[^ ]/; t += length > 47 }
+		END { print n + t * (v ? v : 1) }')
+		export SPAPR_TCE_SECONDS=\$(($minutes * 60 / n + 1)); echo \"# \$n tests, \$SPAPR_TCE_SECONDS s each\""
+	with "$1" $((minutes * 180 + 3600)) "$racing"
+}
+races-debug() { races debug; }
+races-kasan() { races kasan; }
