@@ -537,6 +537,37 @@ def mirrors(work, tree):
     expect("no security archive: the release does", "6.12.5-1", quiet=["***"])
 
 
+def adopts(work):
+    """make adopt records what passed, and nothing else."""
+    lab = work / "adopt"
+    shutil.copytree(ROOT, lab, ignore=shutil.ignore_patterns("build", "dist", ".git", ".patches.*"))
+    built = lab / "build/6.12"
+    subprocess.run(["git", "init", "-q", built / "linux"], check=True)
+    subprocess.run(["git", "-C", built / "linux", "-c", "user.name=x", "-c", "user.email=x@localhost", "commit", "-q",
+                    "--allow-empty", "-m", "x"], check=True)
+    tree = subprocess.run(["git", "-C", built / "linux", "rev-parse", "HEAD^{tree}"], text=True, check=True,
+                          stdout=subprocess.PIPE).stdout
+    (built / "replaced").write_text("0123456789ab a/file\n", encoding="ascii")
+
+    def adopt(version, passed):
+        (built / "BASE_VERSION").write_text(version + "\n", encoding="ascii")
+        if passed:
+            (built / "passed").write_text(passed + "\n" + tree, encoding="ascii")
+        status, out = run(str(lab / "scripts/adopt"), BASE="6.12", BUILD=str(lab / "build"))
+        return status, out, (lab / "bases/6.12").read_text(encoding="ascii")
+
+    was = (lab / "bases/6.12").read_text(encoding="ascii")
+    for what, version, passed in (("no test has passed", "linux-source-6.12 6.12.200-1", None),
+                                  ("other sources than passed", "linux-source-6.12 6.12.201-1", "linux-source-6.12 6.12.200-1"),
+                                  ("a tree of one's own", "Linux 6.12.200, state 0123", "Linux 6.12.200, state 0123")):
+        status, out, now = adopt(version, passed)
+        check(f"adopt: {what}: refused", status == 0 and out, now != was and "it was recorded")
+    status, out, now = adopt("linux-source-6.12 6.12.200-1", "linux-source-6.12 6.12.200-1")
+    check("adopt: what passed is recorded, with what it replaces", status and out,
+          not re.search(r"^tested +6\.12\.200-1$", now, re.M) and now, "replaces 0123456789ab a/file\n" not in now and now,
+          len(re.findall("^replaces", now, re.M)) != 1 and now)
+
+
 def main():
     work = pathlib.Path(tempfile.mkdtemp(prefix="drift."))
     try:
@@ -548,6 +579,7 @@ def main():
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             jobs = [pool.submit(drifted, base, work) for base in bases if base in parts]
             if "mirrors" in parts:
+                jobs.append(pool.submit(adopts, work))
                 jobs.append(pool.submit(lambda: mirrors(work, small("6.12", *says("6.12", "tested"), says("6.12", "suites")))))
             for job in jobs:
                 try:
