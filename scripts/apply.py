@@ -128,6 +128,8 @@ def place(name, lines, hunk):
         if len(found) == 1 and any(telling(lines, line) for line in old) and not name.endswith(".rst"):
             return put(found[0]), True
         raise NoPlace
+    if find(lines, new):        # upstream has them
+        raise NoPlace
     kind = in_toctree if name.endswith(".rst") else in_kconfig if "Kconfig" in name else in_makefile
     return put(kind(lines, before, after, new)), True
 
@@ -181,6 +183,6 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     try:
         sys.exit(main())
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+    except Exception as error:  # pylint: disable=broad-exception-caught
+        print(f"{sys.argv[2]}: {error!r}", file=sys.stderr)
         sys.exit(2)

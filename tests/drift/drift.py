@@ -365,6 +365,12 @@ def moves_on(base, tree, work):
     check(f"{base}: a moved base does not take the commits of a user away", now.status == 0 and "it went on",
           "make refresh" not in now.output and now.output, git("rev-parse", "HEAD") != mine and "HEAD is another")
     git("reset", "-q", "--hard", mine + "^")
+    for what, do, undo in (("a branch", ("branch", "wip"), ("branch", "-D", "wip")),
+                           ("a file", ("worktree", "add", "-q", "--detach", "mine"), ("worktree", "remove", "mine"))):
+        git(*do)
+        now = assemble(base, copy, work / base, afresh=False)
+        check(f"{base}: nor {what}", now.status == 0 and "it went on", "Move them away" not in now.output and now.output)
+        git(*undo)
     start = time.time()
     now = assemble(base, copy, work / base, afresh=False)
     old = [str(path) for path in linux.rglob("*") if path.is_file() and ".git" not in path.parts
