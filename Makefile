@@ -19,7 +19,7 @@ help:
 	@echo 'make kunit      the KUnit suites'
 	@echo 'make series     dist/*.patch, ready to mail'
 	@echo 'make bisect     build after every patch of the series'
-	@echo 'make refresh    take changes made in build/linux back into patches/ and the overlay'
+	@echo 'make refresh    take changes made in build/BASE/linux back into patches/ and the overlay'
 	@echo 'make adopt      record the version of the base on which make test has just passed'
 	@echo 'make clean      remove what was built;  make distclean: and what was downloaded'
 	@echo 'BASE=6.12 (default) or 7.3: the kernel to work on; VERSION=newest: not the one that was'
