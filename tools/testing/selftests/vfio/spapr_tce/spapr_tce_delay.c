@@ -24,47 +24,7 @@
 #include <linux/userfaultfd.h>
 
 #include "fixture.h"
-
-#define PATIENCE	240	/* seconds until a call counts as stuck */
-
-/* The call that must return by then; a thread of its own watches, as calls may not wake up. */
-static const char *doing;
-static time_t deadline;
-
-static void *watch(void *arg)
-{
-	time_t until;
-
-	for (;; usleep(100000)) {
-		until = __atomic_load_n(&deadline, __ATOMIC_ACQUIRE);
-		if (until && time(NULL) > until) {
-			printf("# does not return: %s\n", doing);
-			fflush(stdout);
-			_exit(KSFT_FAIL);
-		}
-	}
-	return NULL;
-}
-
-static int watch_begin(void)
-{
-	pthread_t thread;
-
-	return pthread_create(&thread, NULL, watch, NULL);
-}
-
-/* The result of @call, which must come although another call is stopped. */
-#define prompt(call)							\
-	({								\
-		int _ret;						\
-									\
-		doing = #call;						\
-		__atomic_store_n(&deadline, time(NULL) + PATIENCE,	\
-				 __ATOMIC_RELEASE);			\
-		_ret = (call);						\
-		__atomic_store_n(&deadline, 0, __ATOMIC_RELEASE);	\
-		_ret;							\
-	})
+#include "lib/watch.h"
 
 /* ---- a call that is stopped while it pins ---- */
 
@@ -148,7 +108,7 @@ static int held_begin(struct held *held, int c, int (*call)(struct held *held))
 	if (pthread_create(&held->thread, NULL, held_run, held))
 		return -ENOMEM;
 	asked.fd = held->uffd;
-	if (poll(&asked, 1, PATIENCE * 1000) != 1)
+	if (poll(&asked, 1, WATCH_PATIENCE * 1000) != 1)
 		return -ETIMEDOUT;
 	if (read(held->uffd, &msg, sizeof(msg)) != sizeof(msg) ||
 	    msg.event != UFFD_EVENT_PAGEFAULT)
@@ -192,7 +152,7 @@ static bool wait_asleep(const pid_t *tid)
 	ssize_t n;
 	int tries, fd;
 
-	for (tries = 0; tries < PATIENCE * 50; tries++, usleep(20000)) {
+	for (tries = 0; tries < WATCH_PATIENCE * 50; tries++, usleep(20000)) {
 		snprintf(path, sizeof(path), "/proc/self/task/%d/stat",
 			 __atomic_load_n(tid, __ATOMIC_ACQUIRE));
 		fd = open(path, O_RDONLY);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What CREATE and REMOVE leave behind, above all when they fail, and bus addresses of
- * a window that no device can use.
+ * What CREATE and REMOVE leave behind, above all when they fail, and windows over the bus
+ * addresses of 32-bit MMIO.
  */
+#include <fcntl.h>
+
 #include "fixture.h"
 
-#define HOLE		(2 * GB)	/* the 32-bit MMIO of a PHB ... */
-#define HOLE_END	(4 * GB)	/* ... where a device reaches registers, not memory */
+#define MMIO		(2 * GB)	/* where a bridge below the PHB may answer ... */
+#define MMIO_END	(4 * GB)	/* ... and memory may lie, too */
 #define TOO_LARGE	(32768 * GB)	/* 64 GiB of TCEs, for a single level of 4K pages */
 
 CONTAINER_FIXTURE(v2, VFIO_SPAPR_TCE_v2_IOMMU, (void)0)
@@ -117,28 +119,26 @@ TEST_F(v2, C10_windows_come_and_go_without_a_word)
 	EXPECT_EQ(0, spapr_log_lines(mark));
 }
 
-/* A window at 0 that reaches over the hole. */
-FIXTURE(hole)
+/* A window at 0 that reaches over the addresses where a PHB has 32-bit MMIO. */
+FIXTURE(low)
 {
 	struct spapr_state st;
 	int c;
 	char *mem, *half;
 };
 
-FIXTURE_VARIANT(hole)
+FIXTURE_VARIANT(low)
 {
 	unsigned int shift;
 	unsigned int levels;
 };
 
-FIXTURE_VARIANT_ADD(hole, 64K_1_level) { SHIFT_64K, 1 };
-FIXTURE_VARIANT_ADD(hole, 64K_2_levels) { SHIFT_64K, 2 };
-FIXTURE_VARIANT_ADD(hole, 64K_3_levels) { SHIFT_64K, 3 };
-FIXTURE_VARIANT_ADD(hole, 4K_1_level) { SHIFT_4K, 1 };
-FIXTURE_VARIANT_ADD(hole, 4K_2_levels) { SHIFT_4K, 2 };
-FIXTURE_VARIANT_ADD(hole, 4K_3_levels) { SHIFT_4K, 3 };
+FIXTURE_VARIANT_ADD(low, 64K_1_level) { SHIFT_64K, 1 };
+FIXTURE_VARIANT_ADD(low, 64K_3_levels) { SHIFT_64K, 3 };
+FIXTURE_VARIANT_ADD(low, 4K_1_level) { SHIFT_4K, 1 };
+FIXTURE_VARIANT_ADD(low, 4K_3_levels) { SHIFT_4K, 3 };
 
-FIXTURE_SETUP(hole)
+FIXTURE_SETUP(low)
 {
 	const char *why = state_begin(&self->st, 1, VFIO_SPAPR_TCE_v2_IOMMU);
 	uint64_t start = 1;
@@ -159,69 +159,160 @@ FIXTURE_SETUP(hole)
 	ASSERT_EQ(0, start);
 }
 
-FIXTURE_TEARDOWN(hole)
+FIXTURE_TEARDOWN(low)
 {
 	EXPECT_TRUE(state_end(&self->st));
 }
 
-TEST_F(hole, C11_no_map_into_the_hole)
+/* Both sides of either end, and all across. */
+TEST_F(low, C23_map_where_a_bridge_might_decode)
 {
-	const struct { uint64_t iova, size; } bad[] = {
-		{ HOLE, PAGE_64K }, { HOLE, MEM_SIZE / 2 }, { HOLE + GB, PAGE_64K },
-		{ HOLE_END - PAGE_64K, PAGE_64K }, { HOLE - PAGE_64K, 2 * PAGE_64K },
-		{ HOLE_END - PAGE_64K, 2 * PAGE_64K }, { HOLE - MB, MEM_SIZE / 2 },
-		{ HOLE_END - MB, MEM_SIZE / 2 },
+	const struct { uint64_t iova, size; } good[] = {
+		{ MMIO, PAGE_64K }, { MMIO, MEM_SIZE / 2 }, { MMIO + GB, PAGE_64K },
+		{ MMIO_END - PAGE_64K, PAGE_64K }, { MMIO - PAGE_64K, 2 * PAGE_64K },
+		{ MMIO_END - PAGE_64K, 2 * PAGE_64K }, { MMIO - MB, MEM_SIZE / 2 },
+		{ MMIO_END - MB, MEM_SIZE / 2 },
 	};
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		EXPECT_EQ(-EINVAL, spapr_map(self->c, bad[i].iova, self->half, bad[i].size,
-					     MAP_RW));
-	EXPECT_EQ(-EINVAL, spapr_map(self->c, HOLE - 4096, self->half, 2 * 4096, MAP_RW));
-	EXPECT_EQ(-EINVAL, spapr_map(self->c, HOLE_END - 4096, self->half, 4096, MAP_RW));
-	/* None of them mapped a part. */
+	for (i = 0; i < ARRAY_SIZE(good); i++) {
+		EXPECT_EQ(0, spapr_map(self->c, good[i].iova, self->half, good[i].size, MAP_RW));
+		EXPECT_EQ(-EBUSY, spapr_unregister(self->c, self->half, MEM_SIZE / 2));
+		EXPECT_EQ(0, spapr_unmap(self->c, good[i].iova, good[i].size));
+	}
+	EXPECT_EQ(0, spapr_map(self->c, MMIO - MEM_SIZE / 2, self->mem, MEM_SIZE / 2, MAP_RW));
+	EXPECT_EQ(0, spapr_map(self->c, MMIO_END, self->half, MEM_SIZE / 2, MAP_RW));
+	EXPECT_EQ(0, spapr_unmap(self->c, MMIO - MEM_SIZE / 2, MMIO_END - MMIO + MEM_SIZE));
 	EXPECT_EQ(0, spapr_unregister(self->c, self->half, MEM_SIZE / 2));
-}
-
-TEST_F(hole, C11_neighbours_of_the_hole_are_kept_by_a_map_that_touches_it)
-{
-	ASSERT_EQ(0, spapr_map(self->c, HOLE - PAGE_64K, self->mem, PAGE_64K, MAP_RW));
-	ASSERT_EQ(0, spapr_map(self->c, HOLE_END, self->mem, PAGE_64K, MAP_RW));
-	EXPECT_EQ(-EINVAL, spapr_map(self->c, HOLE - PAGE_64K, self->half, 2 * PAGE_64K, MAP_RW));
-	EXPECT_EQ(-EINVAL, spapr_map(self->c, HOLE_END - PAGE_64K, self->half, 2 * PAGE_64K,
-				     MAP_RW));
-	EXPECT_EQ(0, spapr_unregister(self->c, self->half, MEM_SIZE / 2));
-	EXPECT_EQ(0, spapr_unmap(self->c, HOLE - PAGE_64K, PAGE_64K));
-	EXPECT_EQ(-EBUSY, spapr_unregister(self->c, self->mem, MEM_SIZE / 2));
-	EXPECT_EQ(0, spapr_unmap(self->c, HOLE_END, PAGE_64K));
 	EXPECT_EQ(0, spapr_unregister(self->c, self->mem, MEM_SIZE / 2));
 }
 
-TEST_F(hole, C11_map_on_both_sides_and_unmap_across)
+TEST_F(low, C23_dma_where_a_bridge_might_decode)
 {
-	ASSERT_EQ(0, spapr_map(self->c, HOLE - MEM_SIZE / 2, self->mem, MEM_SIZE / 2, MAP_RW));
-	ASSERT_EQ(0, spapr_map(self->c, HOLE_END, self->half, MEM_SIZE / 2, MAP_RW));
-	ASSERT_EQ(0, spapr_map(self->c, 8 * GB - PAGE_64K, self->half, PAGE_64K, MAP_RW));
-	EXPECT_EQ(0, spapr_unmap(self->c, HOLE - MEM_SIZE / 2, HOLE_END - HOLE + MEM_SIZE));
-	EXPECT_EQ(0, spapr_unregister(self->c, self->mem, MEM_SIZE / 2));
-	EXPECT_EQ(-EBUSY, spapr_unregister(self->c, self->half, MEM_SIZE / 2));
-	EXPECT_EQ(0, spapr_unmap(self->c, 0, 8 * GB));
-	EXPECT_EQ(0, spapr_unregister(self->c, self->half, MEM_SIZE / 2));
-	/* Nothing can be there, so nothing is what UNMAP finds. */
-	EXPECT_EQ(0, spapr_unmap(self->c, HOLE, HOLE_END - HOLE));
+	const uint64_t at[] = { MMIO - MEM_SIZE / 4, MMIO, 3 * GB, MMIO_END - MEM_SIZE / 4,
+				8 * GB - MEM_SIZE / 2 };
+	struct nvme nvme;
+	unsigned int i;
+	int device;
+
+	device = spapr_open_device(self->st.s.group, &self->st.dev[0]);
+	ASSERT_LE(0, device);
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		ASSERT_EQ(0, spapr_map(self->c, at[i], self->mem, MEM_SIZE / 2, MAP_RW));
+		ASSERT_EQ(0, nvme_start(&nvme, device, self->mem, at[i]));
+		EXPECT_TRUE(nvme_round_trip(&nvme, self->mem, at[i], MB, 2 * MB));
+		nvme_stop(&nvme);
+		EXPECT_EQ(0, spapr_unmap(self->c, at[i], MEM_SIZE / 2));
+	}
+	close(device);
 }
 
-/* The second window has no registers of anybody in it. */
-TEST_F(hole, the_second_window_has_no_hole)
-{
-	uint64_t start;
+/* ---- bus addresses that are physical addresses, as SPDK has them ---- */
 
-	ASSERT_EQ(0, spapr_create(self->c, variant->shift, 8 * GB, 3, &start));
-	ASSERT_EQ(WINDOW1, start);
-	EXPECT_EQ(0, spapr_map(self->c, start + HOLE, self->mem, MEM_SIZE / 2, MAP_RW));
-	EXPECT_EQ(0, spapr_map(self->c, start + HOLE_END - PAGE_64K, self->half, MEM_SIZE / 2,
-			       MAP_RW));
-	EXPECT_EQ(0, spapr_unmap(self->c, start, 8 * GB));
+static uint64_t highest_memory(void)
+{
+	FILE *f = fopen("/proc/iomem", "r");
+	unsigned long long first, last, highest = 0;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (strstr(line, "System RAM") && sscanf(line, "%llx-%llx", &first, &last) == 2 &&
+		    last > highest)
+			highest = last;
+	if (f)
+		fclose(f);
+	return highest;
+}
+
+/* 0: not known. */
+static uint64_t physical(int pagemap, const char *va)
+{
+	uint64_t entry, page = spapr_page_size();
+
+	if (pread(pagemap, &entry, sizeof(entry), (uintptr_t)va / page * sizeof(entry)) !=
+	    sizeof(entry))
+		return 0;
+	return (entry & ((1ULL << 55) - 1)) * page;
+}
+
+#define HEAP_PIECE	(64 * MB)
+#define HEAP_PIECES	64
+
+/* Memory until some of it lies from 2 to 4 GiB, but not more than there is to spare. */
+static char *heap_with_low_page(int pagemap, char **pieces)
+{
+	long spare_kb = spapr_meminfo_kb("MemAvailable") - 512 * MB / KB;
+	uint64_t at;
+	size_t i;
+	int n;
+
+	for (n = 0; n < HEAP_PIECES && (n + 1) * (long)(HEAP_PIECE / KB) < spare_kb; n++) {
+		pieces[n] = spapr_memory(HEAP_PIECE, MB);
+		for (i = 0; i < HEAP_PIECE; i += PAGE_64K) {
+			at = physical(pagemap, pieces[n] + i);
+			if (at >= MMIO && at < MMIO_END)
+				return pieces[n] + i;
+		}
+	}
+	return NULL;
+}
+
+/* A page at a time, registered and mapped where it is. */
+static int spdk_map(int c, int pagemap, char *mem, size_t size)
+{
+	long page = spapr_page_size();
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; i < size && !ret; i += page) {
+		ret = spapr_register(c, mem + i, page);
+		if (!ret)
+			ret = spapr_map(c, physical(pagemap, mem + i), mem + i, page, MAP_RW);
+	}
+	return ret;
+}
+
+CONTAINER_FIXTURE(spdk, VFIO_SPAPR_TCE_v2_IOMMU, (void)0)
+
+TEST_F(spdk, C23_physical_addresses_are_bus_addresses)
+{
+	char *pieces[HEAP_PIECES] = { }, *low, *queue = self->mem;
+	unsigned int shift = spapr_page_size() == PAGE_64K ? SHIFT_64K : SHIFT_4K;
+	uint64_t size = 1, start = 1, low_at, queue_at;
+	int i, device, pagemap = open("/proc/self/pagemap", O_RDONLY);
+	struct nvme nvme;
+
+	ASSERT_LE(0, pagemap);
+	while (size <= highest_memory())
+		size *= 2;
+	if (size <= MMIO)
+		SKIP(return, "no memory from 2 GiB on");
+	low = heap_with_low_page(pagemap, pieces);
+	if (!low)
+		SKIP(return, "no free page from 2 to 4 GiB");
+	low_at = physical(pagemap, low);
+	queue_at = physical(pagemap, queue);
+	ASSERT_NE(0, queue_at);
+
+	ASSERT_EQ(0, spapr_remove(self->c, 0));
+	ASSERT_EQ(0, spapr_create(self->c, shift, size, 2, &start));
+	ASSERT_EQ(0, start);
+	ASSERT_EQ(0, spdk_map(self->c, pagemap, queue, PAGE_64K));
+	ASSERT_EQ(0, spdk_map(self->c, pagemap, low, PAGE_64K));
+	device = spapr_open_device(self->st.s.group, &self->st.dev[0]);
+	ASSERT_LE(0, device);
+	ASSERT_EQ(0, nvme_start(&nvme, device, queue, queue_at));
+	nvme_fill(low, 4096);
+	memset(low + 4096, 0, 4096);
+	EXPECT_EQ(0, nvme_write(&nvme, 0, low_at, 4096));
+	EXPECT_EQ(0, nvme_read(&nvme, 0, low_at + 4096, 4096));
+	EXPECT_EQ(0, memcmp(low, low + 4096, 4096));
+	nvme_stop(&nvme);
+	close(device);
+	close(pagemap);
+	EXPECT_EQ(0, spapr_remove(self->c, 0));
+	for (i = 0; i < HEAP_PIECES && pieces[i]; i++)
+		munmap(pieces[i], HEAP_PIECE);
 }
 
 TEST_HARNESS_MAIN

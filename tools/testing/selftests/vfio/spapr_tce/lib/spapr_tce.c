@@ -75,6 +75,35 @@ static int bind_vfio(const char *bdf)
 	return strcmp(link_name(bdf, "driver", buf, sizeof(buf)), "vfio-pci") ? -ENODEV : 0;
 }
 
+/* Write @text to a file in the device's directory. */
+static int device_write(const struct spapr_device *device, const char *file, const char *text)
+{
+	char path[400];
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/%s", device->bdf, file);
+	return spapr_write_file(path, text);
+}
+
+int spapr_unbind(const struct spapr_device *device)
+{
+	return device_write(device, "driver/unbind", device->bdf);
+}
+
+int spapr_bind(const struct spapr_device *device)
+{
+	return bind_vfio(device->bdf);
+}
+
+int spapr_unplug(const struct spapr_device *device)
+{
+	return device_write(device, "remove", "1");
+}
+
+int spapr_rescan(void)
+{
+	return spapr_write_file("/sys/bus/pci/rescan", "1");
+}
+
 static int by_bdf(const void *a, const void *b)
 {
 	return strcmp(((const struct spapr_device *)a)->bdf, ((const struct spapr_device *)b)->bdf);
