@@ -2,13 +2,18 @@
 /*
  * The container of sPAPR TCE IOMMUs: its state, and what its parts offer each other.
  *
- * Locks, outermost first: groups_lock, reg_lock, lock, then those of the rooms below
- * (asm/mmu_context_iommu.h, asm/iommu_tce.h).  What takes long happens outside lock and
- * reg_lock, so that it delays neither a map or an unmap nor a registration: pinning and
- * unpinning of registered memory, emptying a window that goes away, EEH.
+ * Locks, outermost first: windows_lock, reg_lock, lock, then those of the rooms below
+ * (asm/mmu_context_iommu.h, asm/iommu_tce.h).
  *
- * VFIO waits for all ioctls before it detaches the last group and releases the container, so
- * an ioctl that has found a group may rely on there being one.  Others come and go.
+ * Groups come and go under locks of VFIO and of the driver core, and with them whoever unbinds
+ * a device.  They need @lock only.  So nobody holds it while waiting for user space (a page
+ * fault, a copy, an mm's mmap_lock), a device, firmware that takes its time, or another lock
+ * under which such a wait may happen: pinning and unpinning, charging, emptying a window that
+ * goes away, EEH and the copying of results are outside of it.
+ *
+ * A group may leave at any moment when @lock is not held, also the last one: its windows go
+ * with it.  VFIO keeps the container for the call, and whoever is last, call or detach,
+ * releases it.
  */
 #ifndef VFIO_SPAPR_TCE_H
 #define VFIO_SPAPR_TCE_H
@@ -40,47 +45,72 @@ struct tce_group {
 
 /**
  * struct tce_window - a slot for a window
- * @tbl: the table, programmed into every group; NULL when no call may use it
- * @leaving: the slot is not free, as REMOVE is at work on the table that was here
- * @charged: pages charged to locked_vm for the table
+ * @tbl: the table that calls find here; NULL while none may use it
+ * @programmed: the table that every group has programmed, with a reference; it is not @tbl
+ *	while CREATE or REMOVE is at work
  */
 struct tce_window {
 	struct iommu_table *tbl;
-	bool leaving;
-	unsigned long charged;
+	struct iommu_table *programmed;
 };
 
 /**
  * struct tce_container - the IOMMU side of a VFIO container
  * @v2: which of the two types this is; constant
- * @groups_lock: read by calls that work on the groups for long, without @lock; written to
- *	attach and detach
+ * @windows_lock: held by whoever makes windows, enables or disables, from the decision to the
+ *	end; may wait for user space
  * @lock: read to map, unmap and look, written to change what it guards
  * @enabled: MAP is allowed: v1 was enabled, or v2 has registered something; @lock
  * @default_pending: no window was ever made or removed, and the default window is due
- *	before any other; @lock
- * @default_made: the CREATE under way has made the default window; @lock
+ *	before any other; @lock, and @windows_lock to end it
  * @mm: whose memory is used, referenced, set once; @lock
- * @charged: pages that v1's ENABLE charged; @lock
+ * @charged: pages that v1's ENABLE charged; @windows_lock
  * @windows: slot 0 starts at the bus address 0; @lock
- * @groups: attached groups; @lock or @groups_lock to look, both to change
+ * @groups: attached groups; @lock
  * @reg_lock: taken to decide about a change of @regions, not to pin or unpin
  * @regions: registered regions by first page number; a slot is reserved while its
  *	region is being pinned; @reg_lock
  */
 struct tce_container {
 	bool v2;
-	struct rw_semaphore groups_lock;
+	struct mutex windows_lock;	/* for default_pending, charged */
 	struct rw_semaphore lock;
 	bool enabled;
 	bool default_pending;
-	bool default_made;
 	struct mm_struct *mm;
 	unsigned long charged;
 	struct tce_window windows[TCE_WINDOWS];
 	struct list_head groups;
 	struct mutex reg_lock;	/* for regions */
 	struct xarray regions;
+};
+
+/**
+ * struct tce_new_window - a window in the making
+ * @page_shift: log2 of the IOMMU page size
+ * @levels: of the table
+ * @size: in bytes
+ * @charged: pages that are charged for it, until the table takes the charge over
+ * @num: number of the slot
+ * @tbl: the table, with a reference; NULL before there is one
+ */
+struct tce_new_window {
+	u32 page_shift;
+	u32 levels;
+	u64 size;
+	unsigned long charged;
+	unsigned int num;
+	struct iommu_table *tbl;
+};
+
+/**
+ * struct tce_making - windows that come all or none
+ * @nr: how many
+ * @windows: the default window first, if it is due
+ */
+struct tce_making {
+	unsigned int nr;
+	struct tce_new_window windows[TCE_WINDOWS];
 };
 
 /* Platform code returns firmware codes and -1 now and then; users get an errno. */
@@ -111,20 +141,24 @@ static inline struct tce_window *tce_window_at(struct tce_container *container, 
 }
 
 u64 tce_container_pgsizes(struct tce_container *container);
-int tce_window_create(struct tce_container *container,
-		      struct vfio_iommu_spapr_tce_create *create);
-int tce_window_create_default(struct tce_container *container);
+int tce_windows_make(struct tce_container *container, struct tce_making *making,
+		     struct vfio_iommu_spapr_tce_create *create);
+int tce_windows_finish(struct tce_container *container, struct tce_making *making, int ret);
+int tce_window_make_default(struct tce_container *container);
 int tce_window_remove(struct tce_container *container, u64 start);
-int tce_window_undo(struct tce_container *container, struct tce_window *window);
 int tce_windows_set(struct tce_container *container, struct iommu_table_group *table_group);
 void tce_windows_unset(struct tce_container *container,
 		       struct iommu_table_group *table_group);
-void tce_windows_empty(struct tce_container *container);
-void tce_windows_free(struct tce_container *container);
+void tce_windows_take(struct tce_container *container, struct iommu_table **tables);
+void tce_windows_end(struct tce_container *container, struct iommu_table **tables,
+		     struct iommu_table_group *table_group);
 
 int tce_v1_map(struct tce_container *container, struct iommu_table *tbl,
 	       const struct iommu_tce_request *req);
-unsigned long tce_v1_clear(struct iommu_table *tbl, unsigned long entry, unsigned long npages);
+int tce_v1_unmap(struct tce_container *container, struct iommu_table *tbl,
+		 const struct iommu_tce_request *req, unsigned long *cleared);
+int tce_v1_clear(struct iommu_table *tbl, unsigned long entry, unsigned long npages,
+		 unsigned long *cleared);
 int tce_v1_enable(struct tce_container *container);
 int tce_v1_disable(struct tce_container *container);
 

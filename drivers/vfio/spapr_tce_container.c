@@ -44,7 +44,7 @@ static void *tce_iommu_open(unsigned long arg)
 		return ERR_PTR(-ENOMEM);
 
 	container->v2 = arg == VFIO_SPAPR_TCE_v2_IOMMU;
-	init_rwsem(&container->groups_lock);
+	mutex_init(&container->windows_lock);
 	init_rwsem(&container->lock);
 	INIT_LIST_HEAD(&container->groups);
 	mutex_init(&container->reg_lock);
@@ -52,17 +52,17 @@ static void *tce_iommu_open(unsigned long arg)
 	return container;
 }
 
-/* All groups are detached.  TCEs first, then the memory, then the mm. */
+/* All groups are detached, and took the windows along.  Then the memory, then the mm. */
 static void tce_iommu_release(void *iommu_data)
 {
 	struct tce_container *container = iommu_data;
 
-	tce_windows_free(container);
 	tce_unregister_all(container);
 	account_locked_vm(container->mm, container->charged, false);
 	if (container->mm)
 		mmdrop(container->mm);
 	mutex_destroy(&container->reg_lock);
+	mutex_destroy(&container->windows_lock);
 	kfree(container);
 }
 
@@ -89,7 +89,7 @@ static int group_check(struct tce_container *container, struct iommu_group *iomm
 			return -EPERM;
 	}
 	for (i = 0; i < TCE_WINDOWS; i++) {
-		struct iommu_table *tbl = container->windows[i].tbl;
+		struct iommu_table *tbl = container->windows[i].programmed;
 
 		if (tbl && !(table_group->pgsizes & IOMMU_PAGE_SIZE(tbl)))
 			return -EPERM;
@@ -109,7 +109,6 @@ static int tce_iommu_attach_group(void *iommu_data, struct iommu_group *iommu_gr
 	if (type == VFIO_EMULATED_IOMMU)
 		return -EINVAL;
 
-	guard(rwsem_write)(&container->groups_lock);
 	guard(rwsem_write)(&container->lock);
 	ret = group_check(container, iommu_group, table_group);
 	if (ret)
@@ -131,24 +130,40 @@ static int tce_iommu_attach_group(void *iommu_data, struct iommu_group *iommu_gr
 	return 0;
 }
 
-/* The others keep their windows; the last to leave empties the tables first. */
+static struct tce_group *group_find(struct tce_container *container,
+				    struct iommu_group *iommu_group)
+{
+	struct tce_group *group;
+
+	lockdep_assert_held(&container->lock);
+	list_for_each_entry(group, &container->groups, next)
+		if (group->iommu_group == iommu_group)
+			return group;
+	return NULL;
+}
+
+/*
+ * The others keep their windows; the last to leave takes them along.  They are emptied without
+ * the lock then: calls find neither group nor window any more, and VFIO lets no other group
+ * in meanwhile.
+ */
 static void tce_iommu_detach_group(void *iommu_data, struct iommu_group *iommu_group)
 {
+	struct iommu_table *tables[TCE_WINDOWS] = { };
 	struct tce_container *container = iommu_data;
 	struct tce_group *group;
 
-	guard(rwsem_write)(&container->groups_lock);
-	guard(rwsem_write)(&container->lock);
-	list_for_each_entry(group, &container->groups, next)
-		if (group->iommu_group == iommu_group)
-			break;
-	if (list_entry_is_head(group, &container->groups, next))
-		return;
-
-	if (list_is_singular(&container->groups))
-		tce_windows_empty(container);
-	tce_windows_unset(container, group->table_group);
-	list_del(&group->next);
+	scoped_guard(rwsem_write, &container->lock) {
+		group = group_find(container, iommu_group);
+		if (!group)
+			return;
+		list_del(&group->next);
+		if (list_empty(&container->groups))
+			tce_windows_take(container, tables);
+		else
+			tce_windows_unset(container, group->table_group);
+	}
+	tce_windows_end(container, tables, group->table_group);
 	kfree(group);
 }
 

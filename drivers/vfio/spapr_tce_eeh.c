@@ -3,12 +3,20 @@
  * EEH (enhanced error handling) of a container: each operation goes to the PE of each group,
  * one after the other, up to the first error.
  *
- * This runs without the container's lock, because a reset takes long; groups_lock keeps the
- * groups.  Arguments are checked here, as what the platform refuses it also prints.
+ * A reset takes long, and waits for the device_lock and for locks of the PCI core, under which
+ * others detach a group.  So it runs without any lock of the container: references to a device
+ * of each group are taken first, which keep the bus too, and a read section of the EEH core
+ * keeps the PEs.  A group may leave meanwhile; what was begun on its PE is finished.
+ *
+ * Arguments are checked here, as what the platform refuses it also prints.
  */
 
+#include <linux/cleanup.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
+#include <linux/list.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
 #include <linux/spinlock.h>
 
 #include <asm/eeh.h>
@@ -45,7 +53,7 @@ static int eeh_inject(struct eeh_pe *pe, const struct vfio_eeh_pe_op *op)
 	return eeh_pe_inject_err(pe, op->err.type, op->err.func, op->err.addr, op->err.mask);
 }
 
-static int eeh_one(struct eeh_pe *pe, const struct vfio_eeh_pe_op *op)
+static int eeh_do(struct eeh_pe *pe, const struct vfio_eeh_pe_op *op)
 {
 	unsigned int i;
 
@@ -79,35 +87,87 @@ static int eeh_errno(int ret)
 }
 
 /**
+ * struct eeh_targets - devices to whose PEs an operation goes
+ * @nr: how many groups there are
+ * @devs: a device of each, with a reference; NULL for a group that has none
+ */
+struct eeh_targets {
+	unsigned int nr;
+	struct pci_dev **devs;
+};
+
+/* Called with the devices of a group, which stay while it runs. */
+static int eeh_take_device(struct device *dev, void *data)
+{
+	struct pci_dev **pdev = data;
+
+	if (!dev_is_pci(dev))
+		return 0;
+	*pdev = pci_dev_get(to_pci_dev(dev));
+	return 1;
+}
+
+static int targets_get(struct tce_container *container, struct eeh_targets *targets)
+{
+	struct tce_group *group;
+
+	guard(rwsem_read)(&container->lock);
+	if (!tce_first_group(container))
+		return -ENXIO;
+	targets->nr = 0;
+	targets->devs = kcalloc(list_count_nodes(&container->groups), sizeof(*targets->devs),
+				GFP_KERNEL_ACCOUNT);
+	if (!targets->devs)
+		return -ENOMEM;
+	list_for_each_entry(group, &container->groups, next)
+		iommu_group_for_each_dev(group->iommu_group, &targets->devs[targets->nr++],
+					 eeh_take_device);
+	return 0;
+}
+
+static void targets_put(struct eeh_targets *targets)
+{
+	unsigned int i;
+
+	for (i = 0; i < targets->nr; i++)
+		pci_dev_put(targets->devs[i]);
+	kfree(targets->devs);
+}
+
+/* The PE of a device is gone when the device has been removed. */
+static int eeh_one(struct pci_dev *pdev, const struct vfio_eeh_pe_op *op)
+{
+	struct eeh_pe *pe = pdev ? eeh_dev_to_pe(pci_dev_to_eeh_dev(pdev)) : NULL;
+
+	if (!pe)
+		return -ENODEV;
+	return op->op == VFIO_EEH_PE_GET_STATE ? eeh_pe_get_state(pe) : eeh_do(pe, op);
+}
+
+/**
  * tce_eeh_op() - do one EEH operation on every group
  * @container: the container
  * @op: the operation
  *
- * Context: Process, may sleep for seconds; takes groups_lock.
+ * Context: Process, may sleep for seconds; takes the container's lock for a moment.
  * Return: 0, or for VFIO_EEH_PE_GET_STATE the state of the first PE that is not in its normal
  * state; -EINVAL for an unknown operation or bad arguments; -ENODEV for a group without a PE;
- * -ENOENT, -ENXIO where the platform cannot do it; -EINTR after a fatal signal; -EIO.  Groups
- * before the failing one have carried the operation out.
+ * -ENXIO without a group; -ENOENT, -ENXIO where the platform cannot do it; -ENOMEM; -EIO.  Groups before the failing one
+ * have carried the operation out.
  */
 int tce_eeh_op(struct tce_container *container, const struct vfio_eeh_pe_op *op)
 {
-	struct tce_group *group;
-	struct eeh_pe *pe;
-	int ret = 0;
+	struct eeh_targets targets;
+	unsigned int i;
+	int ret, idx;
 
-	if (down_read_killable(&container->groups_lock))
-		return -EINTR;
-	list_for_each_entry(group, &container->groups, next) {
-		pe = eeh_iommu_group_to_pe(group->iommu_group);
-		if (!pe)
-			ret = -ENODEV;
-		else if (op->op == VFIO_EEH_PE_GET_STATE)
-			ret = eeh_pe_get_state(pe);
-		else
-			ret = eeh_one(pe, op);
-		if (ret)
-			break;
-	}
-	up_read(&container->groups_lock);
+	ret = targets_get(container, &targets);
+	if (ret)
+		return ret;
+	idx = eeh_pe_read_lock();
+	for (i = 0; i < targets.nr && !ret; i++)
+		ret = eeh_one(targets.devs[i], op);
+	eeh_pe_read_unlock(idx);
+	targets_put(&targets);
 	return ret > 0 && op->op == VFIO_EEH_PE_GET_STATE ? ret : eeh_errno(ret);
 }

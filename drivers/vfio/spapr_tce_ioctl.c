@@ -2,16 +2,18 @@
 /*
  * The calls of a container of sPAPR TCE IOMMUs: a table says for each what argument it has
  * and what it depends on; the dispatcher copies the argument in, checks argsz and flags,
- * takes the lock and checks the state; then comes a short handler.
+ * takes the lock and checks the state; then comes a short handler; results are copied out
+ * when the lock is no longer held.
  *
- * Handlers may rely on: at least one group where the table says so, the caller's mm, the
- * lock that the table names.  They return 0 or -errno, never what firmware said; GET_STATE
+ * Handlers may rely on: the caller's mm, the lock that the table names, and as long as they
+ * hold that, on at least one group where the table says so.  Without it a group may leave.  They return 0 or -errno, never what firmware said; GET_STATE
  * of VFIO_EEH_PE_OP and CHECK_EXTENSION alone return more than 0.
  */
 
 #include <linux/io.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
+#include <linux/nospec.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/spinlock.h>
@@ -39,7 +41,8 @@ union tce_arg {
 	struct vfio_eeh_pe_op eeh;
 };
 
-static long ioctl_get_info(struct tce_container *container, union tce_arg *arg)
+static long ioctl_get_info(struct tce_container *container, union tce_arg *arg,
+			   void __user *uarg)
 {
 	struct iommu_table_group *table_group = tce_first_group(container)->table_group;
 	struct vfio_iommu_spapr_tce_info *info = &arg->info;
@@ -96,7 +99,8 @@ static __always_inline struct iommu_table *request_range(struct tce_container *c
 	return tbl;
 }
 
-static long ioctl_map(struct tce_container *container, union tce_arg *arg)
+static long ioctl_map(struct tce_container *container, union tce_arg *arg,
+		      void __user *uarg)
 {
 	const struct vfio_iommu_type1_dma_map *map = &arg->map;
 	struct iommu_tce_request req;
@@ -124,6 +128,8 @@ static long ioctl_map(struct tce_container *container, union tce_arg *arg)
 static noinline long unmap_all(struct tce_container *container,
 			       struct vfio_iommu_type1_dma_unmap *unmap)
 {
+	struct iommu_tce_request req;
+	struct iommu_table *tbl;
 	unsigned long cleared;
 	unsigned int i;
 	int ret = 0;
@@ -132,24 +138,25 @@ static noinline long unmap_all(struct tce_container *container,
 	if (unmap->iova || unmap->size)
 		return -EINVAL;
 	for (i = 0; i < TCE_WINDOWS && !ret; i++) {
-		struct iommu_table *tbl = container->windows[i].tbl;
-
+		tbl = container->windows[i].tbl;
 		if (!tbl)
 			continue;
-		if (container->v2)
-			ret = iommu_tce_unmap_all(tbl, container->mm, &cleared);
-		else
-			cleared = tce_v1_clear(tbl, tbl->it_offset, tbl->it_size);
+		req.entry = tbl->it_offset;
+		req.npages = tbl->it_size;
+		ret = container->v2 ? iommu_tce_unmap_all(tbl, container->mm, &cleared) :
+				      tce_v1_unmap(container, tbl, &req, &cleared);
 		unmap->size += (u64)cleared << tbl->it_page_shift;
 	}
 	return ret;
 }
 
 /* A fatal signal, or firmware that fails, may leave the rest of the range mapped. */
-static long ioctl_unmap(struct tce_container *container, union tce_arg *arg)
+static long ioctl_unmap(struct tce_container *container, union tce_arg *arg,
+			void __user *uarg)
 {
 	struct iommu_tce_request req;
 	struct iommu_table *tbl;
+	unsigned long cleared;
 
 	lockdep_assert_held(&container->lock);
 	if (unlikely(arg->flags & VFIO_DMA_UNMAP_FLAG_ALL))
@@ -159,61 +166,60 @@ static long ioctl_unmap(struct tce_container *container, union tce_arg *arg)
 		return PTR_ERR(tbl);
 	if (container->v2)
 		return iommu_tce_unmap(tbl, &req);
-	tce_v1_clear(tbl, req.entry, req.npages);
-	return 0;
+	return tce_v1_unmap(container, tbl, &req, &cleared);
 }
 
-static long ioctl_register(struct tce_container *container, union tce_arg *arg)
+static long ioctl_register(struct tce_container *container, union tce_arg *arg,
+			   void __user *uarg)
 {
 	return tce_register(container, arg->reg.vaddr, arg->reg.size);
 }
 
-static long ioctl_unregister(struct tce_container *container, union tce_arg *arg)
+static long ioctl_unregister(struct tce_container *container, union tce_arg *arg,
+			     void __user *uarg)
 {
 	return tce_unregister(container, arg->reg.vaddr, arg->reg.size);
 }
 
-/* A CREATE that fails leaves no default window; where firmware refuses, it stays. */
-static void create_undo_default(struct tce_container *container)
+/* The caller is told where the window is before anybody can use it. */
+static long ioctl_create(struct tce_container *container, union tce_arg *arg,
+			 void __user *uarg)
 {
-	lockdep_assert_held_write(&container->lock);
-	if (container->default_made && !tce_window_undo(container, &container->windows[0]))
-		container->default_pending = true;
-}
-
-static long ioctl_create(struct tce_container *container, union tce_arg *arg)
-{
+	struct tce_making making;
 	int ret;
 
-	lockdep_assert_held_write(&container->lock);
-	container->default_made = container->default_pending;
-	ret = tce_window_create_default(container);
-	if (ret)
-		return ret;
-	ret = tce_window_create(container, &arg->create);
-	if (ret)
-		create_undo_default(container);
+	if (mutex_lock_killable(&container->windows_lock))
+		return -EINTR;
+	ret = tce_windows_make(container, &making, &arg->create);
+	if (!ret && copy_to_user(uarg, &arg->create, sizeof(arg->create)))
+		ret = -EFAULT;
+	ret = tce_windows_finish(container, &making, ret);
+	mutex_unlock(&container->windows_lock);
 	return ret;
 }
 
 /* When firmware refuses, the window stays, empty. */
-static long ioctl_remove(struct tce_container *container, union tce_arg *arg)
+static long ioctl_remove(struct tce_container *container, union tce_arg *arg,
+			 void __user *uarg)
 {
 	return tce_window_remove(container, arg->remove.start_addr);
 }
 
-static long ioctl_enable(struct tce_container *container, union tce_arg *arg)
+static long ioctl_enable(struct tce_container *container, union tce_arg *arg,
+			 void __user *uarg)
 {
 	return tce_v1_enable(container);
 }
 
-static long ioctl_disable(struct tce_container *container, union tce_arg *arg)
+static long ioctl_disable(struct tce_container *container, union tce_arg *arg,
+			  void __user *uarg)
 {
 	return tce_v1_disable(container);
 }
 
 /* Groups before the one that fails have carried the operation out. */
-static long ioctl_eeh(struct tce_container *container, union tce_arg *arg)
+static long ioctl_eeh(struct tce_container *container, union tce_arg *arg,
+		      void __user *uarg)
 {
 	return tce_eeh_op(container, &arg->eeh);
 }
@@ -225,22 +231,23 @@ static long ioctl_eeh(struct tce_container *container, union tce_arg *arg)
 #define NEED_ENABLED	BIT(3)	/* -EPERM before ENABLE or the first REGISTER */
 #define NEED_MM		BIT(4)	/* -EPERM before somebody claimed it */
 #define NEED_GROUP	BIT(5)	/* -ENXIO */
-#define HOLD_WRITE	BIT(6)	/* runs with the lock held for writing, not reading */
-#define HOLD_NONE	BIT(7)	/* runs without the lock */
-#define COPY_OUT	BIT(8)	/* the argument is copied back */
-#define COPY_OUT_FLAGGED BIT(9)	/* the same when it has flags */
+#define HOLD_NONE	BIT(6)	/* runs without the lock, else it is held for reading */
+#define COPY_OUT	BIT(7)	/* the argument is copied back */
+#define COPY_OUT_FLAGGED BIT(8)	/* the same when it has flags */
+#define COPIES_OUT	BIT(9)	/* the handler does that itself */
 #define MAY_NEED_DEFAULT BIT(10) /* the handler may say DEFAULT_IS_DUE */
 
 /**
  * struct tce_call - a call
- * @handler: does the work, with the lock held that @needs says
+ * @handler: does the work, with the lock held that @needs says; gets the argument, and where
+ *	it came from
  * @minsz: what argsz must cover at least; 0: no argument
  * @size: of the whole argument
  * @flags: valid bits of the field flags
  * @needs: what the dispatcher provides and checks
  */
 struct tce_call {
-	long (*handler)(struct tce_container *container, union tce_arg *arg);
+	long (*handler)(struct tce_container *container, union tce_arg *arg, void __user *uarg);
 	unsigned int minsz;
 	unsigned int size;
 	u32 flags;
@@ -276,17 +283,17 @@ static const struct tce_call tce_calls[] = {
 		 NEED_V2 | NEED_MM | HOLD_NONE),
 	TCE_CALL(VFIO_IOMMU_SPAPR_TCE_CREATE, ioctl_create,
 		 struct vfio_iommu_spapr_tce_create, start_addr, 0,
-		 NEED_V2 | CLAIM_MM | NEED_GROUP | HOLD_WRITE | COPY_OUT),
+		 NEED_V2 | CLAIM_MM | NEED_GROUP | HOLD_NONE | COPY_OUT | COPIES_OUT),
 	TCE_CALL(VFIO_IOMMU_SPAPR_TCE_REMOVE, ioctl_remove,
 		 struct vfio_iommu_spapr_tce_remove, start_addr, 0,
 		 NEED_V2 | CLAIM_MM | NEED_GROUP | HOLD_NONE),
 	TCE_CALL(VFIO_EEH_PE_OP, ioctl_eeh, struct vfio_eeh_pe_op, op, 0, HOLD_NONE),
 	[CALL_INDEX(VFIO_IOMMU_ENABLE)] = {
 		.handler = ioctl_enable,
-		.needs = NEED_V1 | CLAIM_MM | NEED_GROUP | HOLD_WRITE,
+		.needs = NEED_V1 | CLAIM_MM | NEED_GROUP | HOLD_NONE,
 	},
 	[CALL_INDEX(VFIO_IOMMU_DISABLE)] = {
-		.handler = ioctl_disable, .needs = NEED_V1 | HOLD_WRITE,
+		.handler = ioctl_disable, .needs = NEED_V1 | HOLD_NONE,
 	},
 };
 
@@ -294,12 +301,13 @@ static const struct tce_call tce_calls[] = {
 
 static const struct tce_call *call_find(const struct tce_container *container, unsigned int cmd)
 {
-	const struct tce_call *call = TCE_ROW(cmd);
+	const unsigned int index = CALL_INDEX(cmd);
+	const struct tce_call *call;
 
-	if (cmd != _IO(VFIO_TYPE, _IOC_NR(cmd)) || CALL_INDEX(cmd) >= ARRAY_SIZE(tce_calls) ||
-	    call->needs & (container->v2 ? NEED_V1 : NEED_V2))
+	if (cmd != _IO(VFIO_TYPE, _IOC_NR(cmd)) || index >= ARRAY_SIZE(tce_calls))
 		return NULL;
-	return call;
+	call = &tce_calls[array_index_nospec(index, ARRAY_SIZE(tce_calls))];
+	return call->needs & (container->v2 ? NEED_V1 : NEED_V2) ? NULL : call;
 }
 
 /* At least minsz bytes, more if argsz says that the caller has them; zeroes behind. */
@@ -336,11 +344,6 @@ static __always_inline bool call_has_output(const struct tce_call *call,
 	return call->needs & COPY_OUT || (call->needs & COPY_OUT_FLAGGED && arg->flags);
 }
 
-static unsigned int call_output_size(const struct tce_call *call, const union tce_arg *arg)
-{
-	return arg->argsz >= call->size ? call->size : call->minsz;
-}
-
 /* State that a call depends on. */
 static __always_inline int call_check_state(struct tce_container *container,
 					    const struct tce_call *call)
@@ -355,103 +358,77 @@ static __always_inline int call_check_state(struct tce_container *container,
 	return 0;
 }
 
-/* Change what the call needs to be changed, and take the lock that it runs with. */
-static noinline int call_enter_writing(struct tce_container *container,
-				       const struct tce_call *call)
+/* The container belongs to the first mm that claims it. */
+static noinline int call_claim_mm(struct tce_container *container, const struct tce_call *call)
 {
 	int ret;
 
 	if (down_write_killable(&container->lock))
 		return -EINTR;
 	ret = call_check_state(container, call);
-	if (!ret && call->needs & CLAIM_MM && !container->mm) {
+	if (!ret && !container->mm) {
 		mmgrab(current->mm);
 		container->mm = current->mm;
 	}
-	if (ret || call->needs & HOLD_NONE)
-		up_write(&container->lock);
-	else if (!(call->needs & HOLD_WRITE))
-		downgrade_write(&container->lock);
+	up_write(&container->lock);
 	return ret;
 }
 
 static __always_inline int call_enter(struct tce_container *container,
 				      const struct tce_call *call)
 {
+	bool claim;
 	int ret;
 
-	if (call->needs & (HOLD_WRITE | CLAIM_MM))
-		return call_enter_writing(container, call);
 	if (down_read_killable(&container->lock))
 		return -EINTR;
 	ret = call_check_state(container, call);
+	claim = !ret && call->needs & CLAIM_MM && !container->mm;
 	if (ret || call->needs & HOLD_NONE)
 		up_read(&container->lock);
-	return ret;
-}
-
-static __always_inline void call_leave(struct tce_container *container,
-				       const struct tce_call *call)
-{
-	if (call->needs & HOLD_WRITE)
-		up_write(&container->lock);
-	else if (!(call->needs & HOLD_NONE))
-		up_read(&container->lock);
+	return claim ? call_claim_mm(container, call) : ret;
 }
 
 /* Make the default window, and call again; the lock is held for reading, as before. */
 static noinline long call_with_default(struct tce_container *container,
-				       const struct tce_call *call, union tce_arg *arg)
+				       const struct tce_call *call, union tce_arg *arg,
+				       void __user *uarg)
 {
 	int ret;
 
 	up_read(&container->lock);
-	down_write(&container->lock);
-	ret = call_check_state(container, call);
+	ret = tce_window_make_default(container);
+	down_read(&container->lock);
 	if (!ret)
-		ret = tce_window_create_default(container);
-	downgrade_write(&container->lock);
-	return ret ?: call->handler(container, arg);
-}
-
-/* The argument back to its owner, who may have taken its memory away meanwhile. */
-static noinline long call_copy_out(struct tce_container *container,
-				   const struct tce_call *call, const union tce_arg *arg,
-				   void __user *uarg)
-{
-	if (!copy_to_user(uarg, arg, call_output_size(call, arg)))
-		return 0;
-	/* Nobody knows about the new window. */
-	if (call->handler == ioctl_create) {
-		tce_window_undo(container, tce_window_at(container, arg->create.start_addr));
-		create_undo_default(container);
-	}
-	return -EFAULT;
+		ret = call_check_state(container, call);
+	return ret ?: call->handler(container, arg, uarg);
 }
 
 static __always_inline long call_run(struct tce_container *container,
 				     const struct tce_call *call, void __user *uarg)
 {
 	union tce_arg arg __uninitialized;
-	bool output;
+	unsigned int out = 0;
 	long ret;
 
 	ret = call_copy_in(call, &arg, uarg);
 	if (ret)
 		return ret;
-	output = call_has_output(call, &arg);
-	if (output && fault_in_safe_writeable(uarg, call_output_size(call, &arg)))
+	if (call_has_output(call, &arg))
+		out = arg.argsz >= call->size ? call->size : call->minsz;
+	if (out && fault_in_safe_writeable(uarg, out))
 		return -EFAULT;
 	ret = call_enter(container, call);
 	if (ret)
 		return ret;
 
-	ret = call->handler(container, &arg);
-	if (unlikely(ret == DEFAULT_IS_DUE) && call->needs & MAY_NEED_DEFAULT)
-		ret = call_with_default(container, call, &arg);
-	if (output && !ret)
-		ret = call_copy_out(container, call, &arg, uarg);
-	call_leave(container, call);
+	ret = call->handler(container, &arg, uarg);
+	while (call->needs & MAY_NEED_DEFAULT && unlikely(ret == DEFAULT_IS_DUE))
+		ret = call_with_default(container, call, &arg, uarg);
+	if (!(call->needs & HOLD_NONE))
+		up_read(&container->lock);
+	if (!ret && out && !(call->needs & COPIES_OUT) && copy_to_user(uarg, &arg, out))
+		return -EFAULT;
 	return ret;
 }
 
@@ -474,7 +451,7 @@ static bool has_extension(unsigned long extension)
  * @cmd: number of the call
  * @arg: address of its argument, or the argument
  *
- * Context: Process, may sleep; VFIO keeps the container, and at least one group in it.
+ * Context: Process, may sleep; VFIO keeps the container until this returns.
  * Return: as include/uapi/linux/vfio.h says; -ENOTTY for what this type does not have.
  */
 long tce_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)

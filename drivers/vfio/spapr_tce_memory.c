@@ -77,8 +77,11 @@ int tce_register(struct tce_container *container, u64 ua, u64 size)
 		xa_release(&container->regions, index);
 		return ret;
 	}
-	scoped_guard(rwsem_write, &container->lock)
-		container->enabled = true;
+	/* Only the first one waits for the calls that hold the lock. */
+	if (!READ_ONCE(container->enabled)) {
+		scoped_guard(rwsem_write, &container->lock)
+			WRITE_ONCE(container->enabled, true);
+	}
 	/* The slot is there, so this allocates nothing. */
 	xa_store(&container->regions, index, region, GFP_KERNEL_ACCOUNT);
 	return 0;

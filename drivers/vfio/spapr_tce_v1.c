@@ -4,7 +4,9 @@
  * window to locked_vm, MAP pins a page for each TCE, and each TCE that goes unpins its page
  * after the kill.  Tables have one level and no user view: the TCE says which page it has.
  *
- * The container's lock is held over every call, but by the one that ends the container.
+ * Pinning may wait for user space, and letting go for whoever has the page locked.  Both happen
+ * with a reference to the table instead of the container's lock; the lock is held only while
+ * TCEs are written, so that none comes after DISABLE or after the last group has left.
  */
 
 #include <linux/mm.h>
@@ -22,18 +24,18 @@ static void v1_unpin(unsigned long tce)
 	unpin_user_pages_dirty_lock(&page, 1, tce & TCE_PCI_WRITE);
 }
 
-/*
- * Kill what the last exchange changed, then let go of the pages it replaced.
- * Return: how many.
- */
-static unsigned long v1_retire(struct iommu_table *tbl, const struct iommu_tce_change *change,
-			       unsigned long first)
+static void v1_kill(struct iommu_table *tbl, unsigned long first, unsigned long end)
+{
+	mb(); /* the PHB must see the new TCEs when it reads them again */
+	iommu_tce_kill(tbl, first, end - first);
+	iommu_flush_tce(tbl);
+}
+
+/* Let go of the pages that the last exchange replaced; the kill is done.  Return: how many. */
+static unsigned long v1_retire(struct iommu_table *tbl, const struct iommu_tce_change *change)
 {
 	unsigned long i, n, sum = 0;
 
-	mb(); /* the PHB must see the new TCEs when it reads them again */
-	iommu_tce_kill(tbl, first, change->entry - first);
-	iommu_flush_tce(tbl);
 	for (i = 0; i < change->nr_runs; i++) {
 		for (n = 0; n < change->runs[i].n; n++)
 			v1_unpin(change->runs[i].owner + (n << tbl->it_page_shift));
@@ -47,26 +49,61 @@ static unsigned long v1_retire(struct iommu_table *tbl, const struct iommu_tce_c
  * @tbl: the table, kept by the caller
  * @entry: first entry, absolute
  * @npages: how many; inside the table
+ * @cleared: receives how many of them were mapped and are no longer
  *
- * Context: Process, may sleep.
- * Return: how many entries were mapped.
+ * Context: Process, may sleep; no lock that a detach needs.
+ * Return: 0; an errno when firmware refused an entry, which stays as it is; the others have
+ * been cleared all the same.
  */
-unsigned long tce_v1_clear(struct iommu_table *tbl, unsigned long entry, unsigned long npages)
+int tce_v1_clear(struct iommu_table *tbl, unsigned long entry, unsigned long npages,
+		 unsigned long *cleared)
 {
 	struct iommu_tce_change change = {
 		.entry = entry, .left = npages, .no_view = true,
 	};
-	unsigned long first, sum = 0;
+	unsigned long first;
+	int ret = 0, err;
 
+	*cleared = 0;
 	while (change.left) {
 		first = change.entry;
-		if (tbl->it_ops->exchange(tbl, &change))
-			break;
-		if (change.nr_runs)
-			sum += v1_retire(tbl, &change, first);
+		err = tbl->it_ops->exchange(tbl, &change);
+		if (change.nr_runs) {
+			v1_kill(tbl, first, change.entry);
+			*cleared += v1_retire(tbl, &change);
+		}
+		if (err) {
+			change.entry++;
+			change.left--;
+			ret = err;
+		}
 		cond_resched();
 	}
-	return sum;
+	return ret;
+}
+
+/**
+ * tce_v1_unmap() - tce_v1_clear() for a call
+ * @container: its lock is held for reading, but not all the time
+ * @tbl: a table of the container
+ * @req: the entries
+ * @cleared: receives how many of them were mapped
+ *
+ * Context: Process, may sleep.
+ * Return: as tce_v1_clear().
+ */
+int tce_v1_unmap(struct tce_container *container, struct iommu_table *tbl,
+		 const struct iommu_tce_request *req, unsigned long *cleared)
+{
+	int ret;
+
+	lockdep_assert_held_read(&container->lock);
+	iommu_tce_table_get(tbl);
+	up_read(&container->lock);
+	ret = tce_v1_clear(tbl, req->entry, req->npages, cleared);
+	iommu_tce_table_put(tbl);
+	down_read(&container->lock);
+	return ret;
 }
 
 /* Pin a page for each TCE; all of them or none. */
@@ -95,89 +132,183 @@ static int v1_pin(struct iommu_table *tbl, const struct iommu_tce_request *req, 
 }
 
 /**
+ * struct v1_mapping - a MAP under way
+ * @hpas: where the pinned pages are, by entry; from the start on it is overwritten by the TCEs
+ *	that were replaced, of which there cannot be more than new ones
+ * @nr_old: how many of these
+ * @end: the entry behind the last one that was written
+ */
+struct v1_mapping {
+	u64 *hpas;
+	unsigned long nr_old;
+	unsigned long end;
+};
+
+static void v1_collect(struct v1_mapping *m, const struct iommu_tce_change *change,
+		       unsigned int page_shift)
+{
+	unsigned long i, n;
+
+	for (i = 0; i < change->nr_runs; i++)
+		for (n = 0; n < change->runs[i].n; n++)
+			m->hpas[m->nr_old++] = change->runs[i].owner + (n << page_shift);
+}
+
+/* Write the TCEs, unless the window has gone or DISABLE has come while the pages were pinned. */
+static int v1_write(struct tce_container *container, struct iommu_table *tbl,
+		    const struct iommu_tce_request *req, struct v1_mapping *m)
+{
+	const u64 iova = (u64)req->entry << tbl->it_page_shift;
+	struct iommu_tce_change change = {
+		.entry = req->entry, .no_view = true, .hpa_shift = tbl->it_page_shift,
+	};
+	unsigned long end = req->entry + req->npages;
+	const struct tce_window *window;
+	int ret = 0;
+
+	lockdep_assert_held_read(&container->lock);
+	window = tce_window_at(container, iova);
+	if (!window || window->tbl != tbl)
+		return -ENXIO;
+	if (!container->enabled)
+		return -EPERM;
+	while (!ret && change.entry < end) {
+		change.left = end - change.entry;
+		change.hpas = m->hpas + (change.entry - req->entry);
+		change.perm = req->perm;
+		ret = tbl->it_ops->exchange(tbl, &change);
+		if (change.entry != m->end)
+			v1_kill(tbl, m->end, change.entry);
+		v1_collect(m, &change, tbl->it_page_shift);
+		m->end = change.entry;
+		cond_resched();
+	}
+	return ret;
+}
+
+/* As tce_v1_map(), with the container's lock taken only for the TCEs. */
+static int v1_map(struct tce_container *container, struct iommu_table *tbl,
+		  const struct iommu_tce_request *req)
+{
+	struct v1_mapping m = { .end = req->entry };
+	unsigned long i, cleared;
+	int ret;
+
+	m.hpas = kvmalloc_array(req->npages, sizeof(*m.hpas), GFP_KERNEL_ACCOUNT);
+	if (!m.hpas)
+		return -ENOMEM;
+	ret = v1_pin(tbl, req, m.hpas);
+	if (ret)
+		goto free;
+
+	down_read(&container->lock);
+	ret = v1_write(container, tbl, req, &m);
+	up_read(&container->lock);
+
+	for (i = 0; i < m.nr_old; i++)
+		v1_unpin(m.hpas[i]);
+	for (i = m.end - req->entry; i < req->npages; i++)
+		unpin_user_page(pfn_to_page(PHYS_PFN(m.hpas[i])));
+	if (ret)
+		tce_v1_clear(tbl, req->entry, m.end - req->entry, &cleared);
+free:
+	kvfree(m.hpas);
+	return ret;
+}
+
+/**
  * tce_v1_map() - pin memory and point entries to it
- * @container: keeps the table by its lock, held for reading
- * @tbl: the table
+ * @container: its lock is held for reading, but not all the time
+ * @tbl: a table of the container
  * @req: the entries and the memory; valid TCEs are replaced
  *
  * Context: Process, the one whose memory it is; may sleep.
  * Return: 0; -ENOMEM, -EFAULT for memory that cannot be pinned, -EINTR after a fatal signal
- * while pinning: nothing has changed.  -EIO when firmware refused an entry: those before
- * it have been cleared.
+ * while pinning, -EPERM after DISABLE, -ENXIO when the last group has left: nothing has
+ * changed.  -EIO when firmware refused an entry, -ENODEV when the last group left meanwhile:
+ * the entries before it have been cleared.
  */
 int tce_v1_map(struct tce_container *container, struct iommu_table *tbl,
 	       const struct iommu_tce_request *req)
 {
-	struct iommu_tce_change change = {
-		.entry = req->entry, .no_view = true, .hpa_shift = tbl->it_page_shift,
-	};
-	unsigned long end = req->entry + req->npages, first;
-	u64 *hpas;
 	int ret;
 
-	lockdep_assert_held(&container->lock);
-	hpas = kvmalloc_array(req->npages, sizeof(*hpas), GFP_KERNEL_ACCOUNT);
-	if (!hpas)
-		return -ENOMEM;
-	ret = v1_pin(tbl, req, hpas);
-	if (ret)
-		goto free;
-
-	while (!ret && change.entry < end) {
-		first = change.entry;
-		change.left = end - first;
-		change.hpas = hpas + (first - req->entry);
-		change.perm = req->perm;
-		ret = tbl->it_ops->exchange(tbl, &change);
-		v1_retire(tbl, &change, first);
-		cond_resched();
-	}
-	if (ret == -EIO)
-		tce_v1_clear(tbl, req->entry, change.entry - req->entry);
-	for (; change.entry < end; change.entry++)
-		unpin_user_page(pfn_to_page(PHYS_PFN(hpas[change.entry - req->entry])));
-free:
-	kvfree(hpas);
+	lockdep_assert_held_read(&container->lock);
+	iommu_tce_table_get(tbl);
+	up_read(&container->lock);
+	ret = v1_map(container, tbl, req);
+	iommu_tce_table_put(tbl);
+	down_read(&container->lock);
 	return ret;
+}
+
+/* What ENABLE charges, in pages. */
+static int v1_pages(struct tce_container *container, unsigned long *pages)
+{
+	const struct tce_group *group;
+
+	guard(rwsem_read)(&container->lock);
+	if (container->enabled)
+		return -EBUSY;
+	group = tce_first_group(container);
+	if (!group)
+		return -ENXIO;
+	*pages = group->table_group->tce32_size >> PAGE_SHIFT;
+	return *pages ? 0 : -EPERM;
 }
 
 /* Charge the default window once, and let MAP begin. */
 int tce_v1_enable(struct tce_container *container)
 {
-	const struct tce_group *group = tce_first_group(container);
 	unsigned long pages;
 	int ret;
 
-	lockdep_assert_held_write(&container->lock);
-	if (container->enabled)
-		return -EBUSY;
-	pages = group->table_group->tce32_size >> PAGE_SHIFT;
-	if (!pages)
-		return -EPERM;
-	ret = account_locked_vm(container->mm, pages, true);
-	if (ret)
-		return ret;
-	container->charged = pages;
-	container->enabled = true;
-	return 0;
+	if (mutex_lock_killable(&container->windows_lock))
+		return -EINTR;
+	ret = v1_pages(container, &pages);
+	if (!ret)
+		ret = account_locked_vm(container->mm, pages, true);
+	if (!ret) {
+		container->charged = pages;
+		scoped_guard(rwsem_write, &container->lock)
+			container->enabled = true;
+	}
+	mutex_unlock(&container->windows_lock);
+	return ret;
+}
+
+/* No MAP any more, and a reference to each table. */
+static void v1_disable_start(struct tce_container *container, struct iommu_table **tables)
+{
+	unsigned int i;
+
+	guard(rwsem_write)(&container->lock);
+	container->enabled = false;
+	for (i = 0; i < TCE_WINDOWS; i++) {
+		tables[i] = container->windows[i].tbl;
+		if (tables[i])
+			iommu_tce_table_get(tables[i]);
+	}
 }
 
 /* Mapped pages are let go before their charge. */
 int tce_v1_disable(struct tce_container *container)
 {
-	struct iommu_table *tbl;
+	struct iommu_table *tables[TCE_WINDOWS];
+	unsigned long cleared;
 	unsigned int i;
 
-	lockdep_assert_held_write(&container->lock);
-	if (!container->enabled)
-		return 0;
+	if (mutex_lock_killable(&container->windows_lock))
+		return -EINTR;
+	v1_disable_start(container, tables);
 	for (i = 0; i < TCE_WINDOWS; i++) {
-		tbl = container->windows[i].tbl;
-		if (tbl)
-			tce_v1_clear(tbl, tbl->it_offset, tbl->it_size);
+		if (!tables[i])
+			continue;
+		tce_v1_clear(tables[i], tables[i]->it_offset, tables[i]->it_size, &cleared);
+		iommu_tce_table_put(tables[i]);
 	}
-	container->enabled = false;
 	account_locked_vm(container->mm, container->charged, false);
 	container->charged = 0;
+	mutex_unlock(&container->windows_lock);
 	return 0;
 }

@@ -3,17 +3,24 @@
  * Windows of a container: made, programmed into groups, taken out, freed.
  *
  * A window is a TCE table in one of the container's slots; each group of the container has
- * it programmed at the same bus address.  The charge to locked_vm lives as long as the table.
+ * it programmed at the same bus address.  The charge to locked_vm belongs to the table, which
+ * lives as long as anybody has a reference to it: the slot, a call, a guest.
  *
  * The default window (32-bit, 4K IOMMU pages) is made when it is first needed, so that a
  * user who removes it at once never pays for it.
  *
+ * A window is made in two steps, tce_windows_make() and tce_windows_finish().  Between them it
+ * is in the groups, but no call finds it, and no guest may map: so it can be taken back when
+ * the caller cannot be told where it is.
+ *
  * REMOVE takes a window out of its slot, so that no other call finds it, empties the table
- * without a lock, however full it is, and then takes it out of the groups.
+ * without a lock, however full it is, and then takes it out of the groups.  Meanwhile groups
+ * may join or leave.
  */
 
 #include <linux/cleanup.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 
 #include <asm/iommu_tce.h>
 #include "spapr_tce.h"
@@ -62,11 +69,6 @@ set:
 	return ret;
 }
 
-static bool window_is_taken(const struct tce_window *window)
-{
-	return window->tbl || window->leaving;
-}
-
 static bool window_has_ops(const struct iommu_table_group_ops *ops)
 {
 	return ops && ops->set_window && ops->unset_window && ops->get_table_size &&
@@ -85,113 +87,269 @@ u64 tce_container_pgsizes(struct tce_container *container)
 	return pgsizes;
 }
 
-/**
- * tce_window_create() - make a window in the first free slot
- * @container: has at least one group
- * @create: page shift, size in bytes and levels; start_addr is set
- *
- * Context: Process, may sleep; the container's lock held for writing.
- * Return: 0; -ENOSPC without a free slot; -EINVAL for a shape that the hardware of one group
- * cannot do; -ENOMEM; -EPERM when the platform has no windows to make; -EIO when firmware
- * refuses.  On failure nothing has changed.
- */
-int tce_window_create(struct tce_container *container,
-		      struct vfio_iommu_spapr_tce_create *create)
+/* The group that makes the table for a window, or why there can be none. */
+static struct iommu_table_group *window_group(struct tce_container *container,
+					      const struct tce_new_window *new)
 {
-	struct iommu_table_group *table_group = tce_first_group(container)->table_group;
-	unsigned long charged;
+	struct tce_group *group = tce_first_group(container);
+
+	if (!group)
+		return ERR_PTR(-ENXIO);
+	if (!window_has_ops(group->table_group->ops))
+		return ERR_PTR(-EPERM);
+	if (new->page_shift >= 64 ||
+	    !(tce_container_pgsizes(container) & BIT_ULL(new->page_shift)))
+		return ERR_PTR(-EINVAL);
+	return group->table_group;
+}
+
+/* What a window is charged, in pages; one whose table is smaller than a page costs none. */
+static int window_pages(struct tce_container *container, const struct tce_new_window *new,
+			unsigned long *pages)
+{
+	struct iommu_table_group *table_group;
+	unsigned long bytes;
+
+	guard(rwsem_read)(&container->lock);
+	table_group = window_group(container, new);
+	if (IS_ERR(table_group))
+		return PTR_ERR(table_group);
+	bytes = table_group->ops->get_table_size(new->page_shift, new->size, new->levels);
+	if (!bytes)
+		return -EINVAL;
+	*pages = bytes >> PAGE_SHIFT;
+	return 0;
+}
+
+static int window_charge(struct tce_container *container, struct tce_new_window *new)
+{
+	unsigned long pages;
+	int ret;
+
+	ret = window_pages(container, new, &pages);
+	if (ret)
+		return ret;
+	ret = account_locked_vm(container->mm, pages, true);
+	if (!ret)
+		new->charged = pages;
+	return ret;
+}
+
+/* Make the table, which takes the charge over, and program it.  Groups may be others now. */
+static int window_program(struct tce_container *container, struct tce_new_window *new)
+{
+	struct iommu_table_group *table_group = window_group(container, new);
 	struct iommu_table *tbl;
-	unsigned int num;
-	long rc;
 	int ret;
 
 	lockdep_assert_held_write(&container->lock);
-	for (num = 0; num < TCE_WINDOWS && window_is_taken(&container->windows[num]); num++)
-		;
-	if (num == TCE_WINDOWS)
-		return -ENOSPC;
-	if (!window_has_ops(table_group->ops))
-		return -EPERM;
-	if (create->page_shift >= 64 ||
-	    !(tce_container_pgsizes(container) & BIT_ULL(create->page_shift)))
-		return -EINVAL;
-
-	charged = table_group->ops->get_table_size(create->page_shift, create->window_size,
-						   create->levels) >> PAGE_SHIFT;
-	if (!charged)
-		return -EINVAL;
-	ret = account_locked_vm(container->mm, charged, true);
+	if (IS_ERR(table_group))
+		return PTR_ERR(table_group);
+	ret = tce_platform_errno(table_group->ops->create_table(table_group, new->num,
+								new->page_shift, new->size,
+								new->levels, &tbl));
 	if (ret)
 		return ret;
+	new->tbl = tbl;
+	iommu_tce_charge_to(tbl, container->mm, new->charged);
+	new->charged = 0;
+	ret = window_set(container, new->num, tbl);
+	if (!ret)
+		container->windows[new->num].programmed = iommu_tce_table_get(tbl);
+	return ret;
+}
 
-	rc = table_group->ops->create_table(table_group, num, create->page_shift,
-					    create->window_size, create->levels, &tbl);
-	ret = tce_platform_errno(rc);
-	if (ret)
-		goto uncharge;
-	ret = window_set(container, num, tbl);
-	if (ret)
-		goto put;
+/* From now on calls find the window, and guests may map.  Return: whether it is still there. */
+static bool window_open(struct tce_container *container, struct tce_new_window *new)
+{
+	struct tce_window *window = &container->windows[new->num];
 
-	/* What the user view names; KVM maps only tables of its own mm. */
-	tbl->it_mm = container->v2 ? container->mm : NULL;
-	container->windows[num].tbl = tbl;
-	container->windows[num].charged = charged;
-	create->start_addr = (u64)tbl->it_offset << tbl->it_page_shift;
+	lockdep_assert_held_write(&container->lock);
+	if (window->programmed != new->tbl)
+		return false;
+	if (container->v2)
+		WRITE_ONCE(new->tbl->it_mm, container->mm);
+	window->tbl = new->tbl;
+	if (new->num == 0)
+		container->default_pending = false;
+	return true;
+}
+
+/* Nobody has mapped there.  Where firmware refuses, the window stays, as an ordinary one. */
+static void window_undo(struct tce_container *container, struct tce_new_window *new)
+{
+	struct tce_window *window = &container->windows[new->num];
+
+	lockdep_assert_held_write(&container->lock);
+	if (!new->tbl || window->programmed != new->tbl)
+		return;
+	if (window_unset(container, new->num, new->tbl)) {
+		window_open(container, new);
+		return;
+	}
+	window->programmed = NULL;
+	iommu_tce_table_put(new->tbl);
+}
+
+/* Which windows a CREATE makes: the default one if it is due, and what it asks for. */
+static int making_plan(struct tce_container *container, struct tce_making *making,
+		       const struct vfio_iommu_spapr_tce_create *create)
+{
+	struct tce_new_window *new = making->windows;
+	struct tce_group *group;
+	unsigned int num = 0;
+
+	guard(rwsem_read)(&container->lock);
+	group = tce_first_group(container);
+	if (!group)
+		return -ENXIO;
+	if (container->default_pending) {
+		*new++ = (struct tce_new_window){
+			.page_shift = IOMMU_PAGE_SHIFT_4K, .levels = 1,
+			.size = group->table_group->tce32_size, .num = num++,
+		};
+	}
+	if (create) {
+		while (num < TCE_WINDOWS && container->windows[num].programmed)
+			num++;
+		if (num == TCE_WINDOWS)
+			return -ENOSPC;
+		*new++ = (struct tce_new_window){
+			.page_shift = create->page_shift, .levels = create->levels,
+			.size = create->window_size, .num = num,
+		};
+	}
+	making->nr = new - making->windows;
 	return 0;
-put:
-	iommu_tce_table_put(tbl);
-uncharge:
-	account_locked_vm(container->mm, charged, false);
+}
+
+static int making_charge(struct tce_container *container, struct tce_making *making)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < making->nr && !ret; i++)
+		ret = window_charge(container, &making->windows[i]);
+	return ret;
+}
+
+static int making_program(struct tce_container *container, struct tce_making *making)
+{
+	unsigned int i;
+	int ret = 0;
+
+	guard(rwsem_write)(&container->lock);
+	for (i = 0; i < making->nr && !ret; i++)
+		ret = window_program(container, &making->windows[i]);
 	return ret;
 }
 
 /**
- * tce_window_create_default() - make the default window if it is due
+ * tce_windows_make() - make the windows that a call needs, but do not open them yet
  * @container: the container
+ * @making: filled in; for tce_windows_finish(), which must follow in any case
+ * @create: what CREATE asks for, start_addr is set; NULL for the default window alone
  *
- * Context: Process, may sleep; the container's lock held for writing.
- * Return: as tce_window_create(); -ENXIO without a group.  On failure it is still due.
+ * Context: Process, may sleep; windows_lock held, from before this to after
+ * tce_windows_finish().
+ * Return: 0, also when there is nothing to make; -ENXIO without a group; -ENOSPC without a
+ * free slot; -EINVAL for a shape that the hardware of one group cannot do; -ENOMEM; -EPERM when
+ * the platform has no windows to make; -EIO when firmware refuses.
  */
-int tce_window_create_default(struct tce_container *container)
+int tce_windows_make(struct tce_container *container, struct tce_making *making,
+		     struct vfio_iommu_spapr_tce_create *create)
 {
-	struct vfio_iommu_spapr_tce_create create = {
-		.page_shift = IOMMU_PAGE_SHIFT_4K,
-		.levels = 1,
-	};
+	struct iommu_table *tbl;
 	int ret;
 
-	lockdep_assert_held_write(&container->lock);
-	if (!container->default_pending)
-		return 0;
-	if (!tce_first_group(container))
-		return -ENXIO;
-	create.window_size = tce_first_group(container)->table_group->tce32_size;
-	ret = tce_window_create(container, &create);
+	lockdep_assert_held(&container->windows_lock);
+	making->nr = 0;
+	ret = making_plan(container, making, create);
 	if (!ret)
-		container->default_pending = false;
+		ret = making_charge(container, making);
+	if (!ret)
+		ret = making_program(container, making);
+	if (!ret && create) {
+		tbl = making->windows[making->nr - 1].tbl;
+		create->start_addr = (u64)tbl->it_offset << tbl->it_page_shift;
+	}
+	return ret;
+}
+
+/**
+ * tce_windows_finish() - open new windows, or take them back
+ * @container: the container
+ * @making: from tce_windows_make()
+ * @ret: 0 to open them; an errno, to be returned, to take them back
+ *
+ * Context: Process, may sleep; windows_lock held.
+ * Return: @ret; -ENXIO when the last group left meanwhile and took the windows along.  On
+ * failure nothing has changed, unless firmware does not give a window back: it stays then.
+ */
+int tce_windows_finish(struct tce_container *container, struct tce_making *making, int ret)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&container->windows_lock);
+	scoped_guard(rwsem_write, &container->lock) {
+		for (i = 0; i < making->nr && !ret; i++)
+			if (!window_open(container, &making->windows[i]))
+				ret = -ENXIO;
+		for (i = making->nr; ret && i--; )
+			window_undo(container, &making->windows[i]);
+	}
+	for (i = 0; i < making->nr; i++) {
+		if (making->windows[i].tbl)
+			iommu_tce_table_put(making->windows[i].tbl);
+		account_locked_vm(container->mm, making->windows[i].charged, false);
+	}
+	return ret;
+}
+
+/**
+ * tce_window_make_default() - make the default window if it is due
+ * @container: the container
+ *
+ * Context: Process, may sleep; takes windows_lock and the container's lock.
+ * Return: as tce_windows_make(); -EINTR after a fatal signal.  On failure it is still due.
+ */
+int tce_window_make_default(struct tce_container *container)
+{
+	struct tce_making making;
+	int ret;
+
+	if (mutex_lock_killable(&container->windows_lock))
+		return -EINTR;
+	ret = tce_windows_make(container, &making, NULL);
+	ret = tce_windows_finish(container, &making, ret);
+	mutex_unlock(&container->windows_lock);
 	return ret;
 }
 
 /* Empty a table for good; nobody can add to it any more, not even KVM. */
 static void window_empty(struct tce_container *container, struct iommu_table *tbl)
 {
+	unsigned long cleared;
+
 	if (container->v2) {
 		iommu_tce_close(tbl, container->mm);
 	} else {
 		tbl->it_ops->close(tbl);
-		tce_v1_clear(tbl, tbl->it_offset, tbl->it_size);
+		tce_v1_clear(tbl, tbl->it_offset, tbl->it_size, &cleared);
 	}
 }
 
-/* Take the first steps of tce_window_remove(). */
+/* Take the first steps of tce_window_remove(); the table comes with a reference. */
 static int window_hide(struct tce_container *container, u64 start, unsigned int *num,
 		       struct iommu_table **tbl)
 {
 	struct tce_window *window;
 
+	lockdep_assert_held(&container->windows_lock);
 	guard(rwsem_write)(&container->lock);
 	*tbl = NULL;
+	if (!tce_first_group(container))
+		return -ENXIO;
 	if (container->default_pending && !start) {
 		container->default_pending = false;
 		return 0;
@@ -200,30 +358,29 @@ static int window_hide(struct tce_container *container, u64 start, unsigned int 
 	if (!window)
 		return -EINVAL;
 	*num = window - container->windows;
-	*tbl = window->tbl;
+	*tbl = iommu_tce_table_get(window->tbl);
 	window->tbl = NULL;
-	window->leaving = true;
 	return 0;
 }
 
-/* Take an empty window out of the groups, or give it its slot back. */
+/* Take an empty window out of the groups, or give it its place back. */
 static int window_leave(struct tce_container *container, unsigned int num,
 			struct iommu_table *tbl)
 {
 	struct tce_window *window = &container->windows[num];
 	int ret;
 
-	lockdep_assert_held_write(&container->lock);
+	guard(rwsem_write)(&container->lock);
+	if (window->programmed != tbl)
+		return 0;	/* it has left with the last group */
 	ret = window_unset(container, num, tbl);
-	window->leaving = false;
 	if (ret) {
 		WRITE_ONCE(tbl->it_closed, false);
 		window->tbl = tbl;
 		return ret;
 	}
+	window->programmed = NULL;
 	iommu_tce_table_put(tbl);
-	account_locked_vm(container->mm, window->charged, false);
-	window->charged = 0;
 	return 0;
 }
 
@@ -233,10 +390,10 @@ static int window_leave(struct tce_container *container, unsigned int num,
  * @start: a bus address in the window; 0 while the default window is due means that it
  *	shall never be
  *
- * Context: Process, may sleep; takes groups_lock, and the container's lock, but not while it
- * empties.
- * Return: 0; -EINVAL when there is no such window; -EINTR after a fatal signal; -EIO when
- * firmware refuses: the window is in its place then, and empty.
+ * Context: Process, may sleep; takes windows_lock and the container's lock, but neither while
+ * it empties.
+ * Return: 0; -ENXIO without a group; -EINVAL when there is no such window; -EINTR after a fatal
+ * signal; -EIO when firmware refuses: the window is in its place then, and empty.
  */
 int tce_window_remove(struct tce_container *container, u64 start)
 {
@@ -244,43 +401,16 @@ int tce_window_remove(struct tce_container *container, u64 start)
 	unsigned int num;
 	int ret;
 
-	if (down_read_killable(&container->groups_lock))
+	if (mutex_lock_killable(&container->windows_lock))
 		return -EINTR;
 	ret = window_hide(container, start, &num, &tbl);
-	if (!ret && tbl) {
-		window_empty(container, tbl);
-		scoped_guard(rwsem_write, &container->lock)
-			ret = window_leave(container, num, tbl);
-	}
-	up_read(&container->groups_lock);
+	mutex_unlock(&container->windows_lock);
+	if (ret || !tbl)
+		return ret;
+	window_empty(container, tbl);
+	ret = window_leave(container, num, tbl);
+	iommu_tce_table_put(tbl);
 	return ret;
-}
-
-/**
- * tce_window_undo() - take back a window that nobody knows of
- * @container: the container
- * @window: nothing was mapped there
- *
- * Context: Process, may sleep; the container's lock held for writing since it was made.
- * Return: 0; -EIO when firmware refuses: the window stays.
- */
-int tce_window_undo(struct tce_container *container, struct tce_window *window)
-{
-	struct iommu_table *tbl = window->tbl;
-
-	lockdep_assert_held_write(&container->lock);
-	tbl->it_ops->close(tbl);
-	window->tbl = NULL;
-	return window_leave(container, window - container->windows, tbl);
-}
-
-static void windows_unset_below(struct tce_container *container,
-				struct iommu_table_group *table_group, unsigned int n)
-{
-	lockdep_assert_held_write(&container->lock);
-	while (n--)
-		if (container->windows[n].tbl)
-			table_group->ops->unset_window(table_group, n);
 }
 
 /* Program all windows into a group that joins, or none. */
@@ -292,44 +422,60 @@ int tce_windows_set(struct tce_container *container, struct iommu_table_group *t
 
 	lockdep_assert_held_write(&container->lock);
 	for (i = 0; i < TCE_WINDOWS; i++) {
-		tbl = container->windows[i].tbl;
+		tbl = container->windows[i].programmed;
 		if (!tbl)
 			continue;
 		ret = tce_platform_errno(table_group->ops->set_window(table_group, i, tbl));
-		if (ret) {
-			windows_unset_below(container, table_group, i);
-			return ret;
-		}
+		if (ret)
+			goto unset;
 	}
 	return 0;
+unset:
+	while (i--)
+		if (container->windows[i].programmed)
+			table_group->ops->unset_window(table_group, i);
+	return ret;
 }
 
 /* Take all windows out of a group that leaves; the others keep them.  Cannot fail. */
 void tce_windows_unset(struct tce_container *container, struct iommu_table_group *table_group)
 {
-	windows_unset_below(container, table_group, TCE_WINDOWS);
-}
-
-/* Empty all windows while the last group still has them.  Cannot fail. */
-void tce_windows_empty(struct tce_container *container)
-{
 	unsigned int i;
 
 	lockdep_assert_held_write(&container->lock);
 	for (i = 0; i < TCE_WINDOWS; i++)
-		if (container->windows[i].tbl)
-			window_empty(container, container->windows[i].tbl);
+		if (container->windows[i].programmed)
+			table_group->ops->unset_window(table_group, i);
 }
 
-/* Free all tables; no group is left that has one.  Cannot fail. */
-void tce_windows_free(struct tce_container *container)
+/* Take the tables out of their slots, for tce_windows_end(): the last group leaves. */
+void tce_windows_take(struct tce_container *container, struct iommu_table **tables)
+{
+	unsigned int i;
+
+	lockdep_assert_held_write(&container->lock);
+	for (i = 0; i < TCE_WINDOWS; i++) {
+		tables[i] = container->windows[i].programmed;
+		container->windows[i].programmed = NULL;
+		container->windows[i].tbl = NULL;
+	}
+	container->default_pending = false;
+}
+
+/*
+ * Empty tables while the last group, which nobody else works on, still has them; take them
+ * out of it and let go of them.  Context: Process, may sleep, no lock held.  Cannot fail.
+ */
+void tce_windows_end(struct tce_container *container, struct iommu_table **tables,
+		     struct iommu_table_group *table_group)
 {
 	unsigned int i;
 
 	for (i = 0; i < TCE_WINDOWS; i++) {
-		if (!container->windows[i].tbl)
+		if (!tables[i])
 			continue;
-		iommu_tce_table_put(container->windows[i].tbl);
-		account_locked_vm(container->mm, container->windows[i].charged, false);
+		window_empty(container, tables[i]);
+		table_group->ops->unset_window(table_group, i);
+		iommu_tce_table_put(tables[i]);
 	}
 }

@@ -26,7 +26,9 @@
 
 #include <linux/export.h>
 #include <linux/iommu.h>
+#include <linux/mm.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
 #include <asm/iommu.h>
@@ -292,8 +294,7 @@ static int request_fill_levels(struct tce_batch *batch, const struct iommu_tce_r
  *
  * Context: Process, may sleep; takes leaf locks.
  * Return: 0; -EINVAL when some of the memory is not registered or is in smaller
- * physical pieces than an IOMMU page, or when an entry stands for bus addresses that
- * devices cannot use for DMA; -ENOMEM for the levels of the table: nothing
+ * physical pieces than an IOMMU page; -ENOMEM for the levels of the table: nothing
  * has changed.  -EINTR after a fatal signal, -ENODEV when the table was closed:
  * the first entries may have been replaced.  -EIO when firmware refused an entry:
  * the entries before it have been cleared.
@@ -306,9 +307,6 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 
 	if (!req->npages)
 		return 0;
-	if (unlikely(req->entry < tbl->it_reserved_end &&
-		     req->entry + req->npages > tbl->it_reserved_start))
-		return -EINVAL;
 	ret = request_hold(tbl, req, &region);
 	if (ret)
 		return ret;
@@ -424,3 +422,34 @@ void iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm)
 	batch_flush(&batch);
 }
 EXPORT_SYMBOL_GPL(iommu_tce_close);
+
+/**
+ * iommu_tce_charge_to() - let a table have its charge to locked_vm
+ * @tbl: a table that nobody else knows yet
+ * @mm: whose locked_vm has been charged; the table keeps it
+ * @pages: how many pages
+ *
+ * The charge ends when the last reference to the table has gone, which a guest may have for
+ * longer than the window lives.
+ *
+ * Context: Any, virtual mode.
+ */
+void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm, unsigned long pages)
+{
+	mmgrab(mm);
+	tbl->it_payer = mm;
+	tbl->it_charged = pages;
+}
+EXPORT_SYMBOL_GPL(iommu_tce_charge_to);
+
+/*
+ * The memory of a table has been freed; what is charged for it goes back.
+ * Context: Process, may sleep for the mmap_lock of the mm that pays.
+ */
+void iommu_tce_uncharge(struct iommu_table *tbl)
+{
+	if (!tbl->it_payer)
+		return;
+	account_locked_vm(tbl->it_payer, tbl->it_charged, false);
+	mmdrop(tbl->it_payer);
+}

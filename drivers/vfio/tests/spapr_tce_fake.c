@@ -8,6 +8,7 @@
  * the container goes with it at the end, in the order that VFIO has; then nothing may be left.
  */
 #include <linux/iommu.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/sched/mm.h>
@@ -65,10 +66,20 @@ static void wait_here(struct fake *fake)
 	fake->met = wait_for_completion_timeout(&fake->go_on, 60 * HZ);
 }
 
+static bool is_refused(const struct fake *fake, unsigned long entry)
+{
+	const unsigned long *at = fake->refuse;
+
+	while (at && *at != ULONG_MAX && *at != entry)
+		at++;
+	return at && *at == entry;
+}
+
 static int fake_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 {
 	unsigned long first = change->entry, i, n;
 	struct fake_table *t = to_fake(tbl);
+	int ret = 0;
 	u64 owner;
 
 	if (READ_ONCE(t->fake->block) == t)
@@ -77,6 +88,10 @@ static int fake_exchange(struct iommu_table *tbl, struct iommu_tce_change *chang
 	if (change->perm && tbl->it_closed)
 		return -ENODEV;
 	for (n = 0; change->left; n++, change->left--, change->entry++) {
+		if (is_refused(t->fake, change->entry)) {
+			ret = -EIO;
+			break;
+		}
 		i = change->entry - tbl->it_offset;
 		owner = change->no_view ? t->tces[i] : t->owners[i];
 		if (t->tces[i] && !iommu_tce_record_old(change, owner, tbl->it_page_shift))
@@ -88,7 +103,7 @@ static int fake_exchange(struct iommu_table *tbl, struct iommu_tce_change *chang
 	}
 	if (change->nr_runs)
 		note_stale(t, change, first);
-	return 0;
+	return ret;
 }
 
 static void fake_close(struct iommu_table *tbl)
@@ -138,7 +153,7 @@ static unsigned long fake_table_size(u32 page_shift, u64 window_size, u32 levels
 {
 	if (window_size >> page_shift > FAKE_ENTRIES)
 		return 0;
-	return FAKE_CHARGE(window_size, page_shift) << PAGE_SHIFT;
+	return (window_size >> page_shift) * (PAGE_SIZE / 16);
 }
 
 static long fake_create_table(struct iommu_table_group *table_group, int num, u32 page_shift,
@@ -189,6 +204,7 @@ static long fake_set_window(struct iommu_table_group *table_group, int num,
 		KUNIT_FAIL(fake->test, "bad window for slot %d", num);
 		return -EINVAL;
 	}
+	fake->seen_early |= tbl->it_mm && !to_fake(tbl)->holders;
 	if (fake->args_go && fake->args_go == (u64)tbl->it_offset << tbl->it_page_shift)
 		vm_munmap(fake->args, PAGE_SIZE);
 	group->slots[num] = to_fake(iommu_tce_table_get(tbl));
@@ -395,16 +411,21 @@ long fake_get_info(struct kunit *test, struct vfio_iommu_spapr_tce_info *info)
 	return call(test, VFIO_IOMMU_SPAPR_TCE_GET_INFO, info, sizeof(*info));
 }
 
-long fake_create(struct kunit *test, u32 page_shift, u64 *start)
+long fake_create_size(struct kunit *test, u32 page_shift, u64 size, u64 *start)
 {
 	struct vfio_iommu_spapr_tce_create create = {
 		.argsz = sizeof(create), .page_shift = page_shift, .levels = 1,
-		.window_size = SECOND_SIZE,
+		.window_size = size,
 	};
 	long ret = call(test, VFIO_IOMMU_SPAPR_TCE_CREATE, &create, sizeof(create));
 
 	*start = create.start_addr;
 	return ret;
+}
+
+long fake_create(struct kunit *test, u32 page_shift, u64 *start)
+{
+	return fake_create_size(test, page_shift, SECOND_SIZE, start);
 }
 
 long fake_remove(struct kunit *test, u64 start)
@@ -464,6 +485,71 @@ long fake_register(struct kunit *test)
 long fake_unregister(struct kunit *test)
 {
 	return call_memory(test, VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY);
+}
+
+/* ---- calls of a second thread ---- */
+
+/* Arguments of its own, in memory that nobody looks into. */
+static long caller_call(struct fake_caller *caller, unsigned int cmd, void *arg, size_t size)
+{
+	return fake_call_at(caller->fake, caller->fake->area, cmd, arg, size);
+}
+
+long fake_caller_remove(struct fake_caller *caller)
+{
+	struct vfio_iommu_spapr_tce_remove remove = {
+		.argsz = sizeof(remove), .start_addr = caller->start,
+	};
+
+	return caller_call(caller, VFIO_IOMMU_SPAPR_TCE_REMOVE, &remove, sizeof(remove));
+}
+
+/* The first page of the window. */
+long fake_caller_map(struct fake_caller *caller)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map), .flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = caller->fake->area, .iova = caller->start, .size = SZ_4K,
+	};
+
+	return caller_call(caller, VFIO_IOMMU_MAP_DMA, &map, sizeof(map));
+}
+
+static int caller_thread(void *arg)
+{
+	struct fake_caller *caller = arg;
+
+	kthread_use_mm(caller->fake->mm);
+	caller->ret = caller->call(caller);
+	kthread_unuse_mm(caller->fake->mm);
+	complete(&caller->done);
+	return 0;
+}
+
+void fake_caller_begin(struct kunit *test, struct fake_caller *caller, unsigned int slot,
+		       long (*call)(struct fake_caller *caller))
+{
+	struct fake *fake = test->priv;
+	struct task_struct *task;
+
+	caller->fake = fake;
+	caller->call = call;
+	caller->start = slot ? SECOND_START : 0;
+	init_completion(&caller->done);
+	WRITE_ONCE(fake->block, fake_slot(test, 0, slot));
+	task = kthread_run(caller_thread, caller, "tce-caller");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	if (!wait_for_completion_timeout(&fake->blocked, 60 * HZ))
+		KUNIT_FAIL(test, "the call does not get as far as the table");
+}
+
+void fake_caller_end(struct kunit *test, struct fake_caller *caller)
+{
+	struct fake *fake = test->priv;
+
+	complete(&fake->go_on);
+	wait_for_completion(&caller->done);
+	KUNIT_EXPECT_TRUE(test, fake->met);
 }
 
 void fake_two_windows(struct kunit *test, unsigned int groups)

@@ -26,7 +26,7 @@
 #define SECOND_SIZE	SZ_256K
 #define SECOND_START	BIT_ULL(59)
 
-/* What a table of so many bytes of bus addresses is charged, in pages. */
+/* What a table of so many bytes of bus addresses is charged, in pages; 16 entries are one. */
 #define FAKE_CHARGE(size, shift)	((size) >> (shift) >> 4)
 #define DEFAULT_CHARGE	FAKE_CHARGE(DEFAULT_SIZE, SHIFT_4K)
 #define SECOND_CHARGE	FAKE_CHARGE(SECOND_SIZE, SHIFT_2K)
@@ -90,6 +90,8 @@ struct fake_group {
  * @calls: how often each operation of a group was called
  * @fail: the call of an operation that fails, counted from 1, and what it returns; 0: none
  * @args_go: take @args away when a window is programmed that starts here; 0: do not
+ * @refuse: entries of all tables, absolute, that firmware does not let anybody change; or NULL
+ * @seen_early: a window was programmed that guests could have mapped into already
  * @block: the table whose next exchange waits
  * @blocked: it does
  * @go_on: it need not any longer
@@ -110,6 +112,8 @@ struct fake {
 		long ret;
 	} fail[FAKE_OPS];
 	u64 args_go;
+	const unsigned long *refuse;
+	bool seen_early;
 	struct fake_table *block;
 	struct completion blocked;
 	struct completion go_on;
@@ -145,12 +149,39 @@ void fake_expect_no_window(struct kunit *test);
 long fake_call_at(struct fake *fake, unsigned long at, unsigned int cmd, void *arg, size_t size);
 long fake_get_info(struct kunit *test, struct vfio_iommu_spapr_tce_info *info);
 long fake_create(struct kunit *test, u32 page_shift, u64 *start);
+long fake_create_size(struct kunit *test, u32 page_shift, u64 size, u64 *start);
 long fake_remove(struct kunit *test, u64 start);
 long fake_map(struct kunit *test, u64 iova, u64 size);
 long fake_unmap(struct kunit *test, u64 iova, u64 size);
 long fake_unmap_all(struct kunit *test, u64 *bytes);
 long fake_register(struct kunit *test);
 long fake_unregister(struct kunit *test);
+
+/**
+ * struct fake_caller - a thread of the process with a call of its own
+ * @fake: the platform
+ * @call: what it does
+ * @start: which window the call is about
+ * @ret: what came of it
+ * @done: it has returned
+ */
+struct fake_caller {
+	struct fake *fake;
+	long (*call)(struct fake_caller *caller);
+	u64 start;
+	long ret;
+	struct completion done;
+};
+
+long fake_caller_remove(struct fake_caller *caller);
+long fake_caller_map(struct fake_caller *caller);
+
+/* Have a thread do a call about the window of @slot, and wait until it is stopped there. */
+void fake_caller_begin(struct kunit *test, struct fake_caller *caller, unsigned int slot,
+		       long (*call)(struct fake_caller *caller));
+
+/* Let it go on, and wait for it; nothing between the two may have waited for it. */
+void fake_caller_end(struct kunit *test, struct fake_caller *caller);
 
 /* Groups below @groups attached, the area registered, both windows made. */
 void fake_two_windows(struct kunit *test, unsigned int groups);

@@ -145,6 +145,8 @@ static void I12_last_group_that_leaves_empties_the_windows(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, fake_map(test, DEFAULT_SIZE - SZ_4K, SZ_4K), 0);
 	KUNIT_ASSERT_EQ(test, fake_map(test, SECOND_START, SECOND_SIZE / 4), 0);
 	KUNIT_EXPECT_EQ(test, fake_unregister(test), -EBUSY);
+	iommu_tce_table_get(&w0->tbl);
+	iommu_tce_table_get(&w1->tbl);
 	fake_detach(test, 0);
 	KUNIT_EXPECT_EQ(test, w0->mapped, 2);
 	KUNIT_EXPECT_EQ(test, fake_unregister(test), -EBUSY);
@@ -155,9 +157,11 @@ static void I12_last_group_that_leaves_empties_the_windows(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, w1->mapped, 0);
 	KUNIT_EXPECT_TRUE(test, w0->tbl.it_closed);
 	KUNIT_EXPECT_TRUE(test, w1->tbl.it_closed);
+	iommu_tce_table_put(&w0->tbl);
+	iommu_tce_table_put(&w1->tbl);
 	/* Nothing counts in the memory any longer. */
 	KUNIT_EXPECT_EQ(test, fake_unregister(test), 0);
-	KUNIT_EXPECT_EQ(test, fake_charged(test), DEFAULT_CHARGE + SECOND_CHARGE);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), 0);
 }
 
 static void detach_of_a_stranger_changes_nothing(struct kunit *test)
@@ -442,8 +446,90 @@ static void C13_v1_takes_one_group_only(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fake_attach(test, 1), 0);
 }
 
+static bool is_pinned(struct fake *fake, unsigned int page)
+{
+	struct page *p;
+	bool pinned;
+
+	if (get_user_pages_fast(fake->area + page * PAGE_SIZE, 1, 0, &p) != 1)
+		return false;
+	pinned = page_maybe_dma_pinned(p);
+	put_page(p);
+	return pinned;
+}
+
+/* What firmware refuses to clear keeps its page; all others go, and the call says so. */
+static void C24_v1_goes_on_behind_a_refused_entry(struct kunit *test)
+{
+	static const unsigned long refuse[] = { 0, PAGE_SIZE / SZ_4K * 2, ULONG_MAX };
+	struct fake *fake = test->priv;
+	struct fake_table *t;
+	unsigned int i;
+	u64 bytes;
+
+	fake_attach_all(test, 1);
+	KUNIT_ASSERT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0), 0);
+	KUNIT_ASSERT_EQ(test, fake_map(test, 0, 4 * PAGE_SIZE), 0);
+	t = fake_slot(test, 0, 0);
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	fake->refuse = refuse;
+	KUNIT_EXPECT_EQ(test, fake_unmap(test, 0, 4 * PAGE_SIZE), -EIO);
+	KUNIT_EXPECT_EQ(test, t->mapped, 2);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_EQ_MSG(test, is_pinned(fake, i), i % 2 == 0, "page %u", i);
+	KUNIT_EXPECT_EQ(test, fake_unmap_all(test, &bytes), -EIO);
+	fake->refuse = NULL;
+	KUNIT_EXPECT_EQ(test, fake_unmap_all(test, &bytes), 0);
+	KUNIT_EXPECT_EQ(test, bytes, 2 * SZ_4K);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_FALSE_MSG(test, is_pinned(fake, i), "page %u", i);
+}
+
+static void C24_v1_map_that_is_refused_keeps_nothing(struct kunit *test)
+{
+	static const unsigned long refuse[] = { PAGE_SIZE / SZ_4K + 1, ULONG_MAX };
+	struct fake *fake = test->priv;
+	unsigned int i;
+
+	fake_attach_all(test, 1);
+	KUNIT_ASSERT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0), 0);
+	fake->refuse = refuse;
+	KUNIT_EXPECT_EQ(test, fake_map(test, 0, 4 * PAGE_SIZE), -EIO);
+	fake->refuse = NULL;
+	KUNIT_ASSERT_NOT_NULL(test, fake_slot(test, 0, 0));
+	KUNIT_EXPECT_EQ(test, fake_slot(test, 0, 0)->mapped, 0);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_FALSE_MSG(test, is_pinned(fake, i), "page %u", i);
+}
+
+static void C9_v1_disable_lets_go_of_all(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	unsigned int i;
+
+	fake_attach_all(test, 1);
+	KUNIT_ASSERT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0), 0);
+	KUNIT_EXPECT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0),
+			-EBUSY);
+	KUNIT_ASSERT_EQ(test, fake_map(test, 0, 4 * PAGE_SIZE), 0);
+	/* Over what is mapped: the same pages, once. */
+	KUNIT_ASSERT_EQ(test, fake_map(test, 0, 4 * PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_DISABLE, 0), 0);
+	KUNIT_EXPECT_EQ(test, fake_map(test, 0, 4 * PAGE_SIZE), -EPERM);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_FALSE_MSG(test, is_pinned(fake, i), "page %u", i);
+	KUNIT_EXPECT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0), 0);
+	KUNIT_ASSERT_EQ(test, fake_map(test, 0, 4 * PAGE_SIZE), 0);
+	fake_detach(test, 0);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_FALSE_MSG(test, is_pinned(fake, i), "page %u", i);
+}
+
 static struct kunit_case v1_cases[] = {
 	KUNIT_CASE(C13_v1_takes_one_group_only),
+	KUNIT_CASE(C24_v1_goes_on_behind_a_refused_entry),
+	KUNIT_CASE(C24_v1_map_that_is_refused_keeps_nothing),
+	KUNIT_CASE(C9_v1_disable_lets_go_of_all),
 	{ }
 };
 

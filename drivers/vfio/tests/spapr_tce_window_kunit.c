@@ -8,9 +8,8 @@
  */
 #include <linux/capability.h>
 #include <linux/cred.h>
-#include <linux/kthread.h>
 #include <linux/mm.h>
-#include <linux/sched/mm.h>
+#include <linux/mman.h>
 #include <linux/sched/signal.h>
 #include "../vfio.h"
 #include "../spapr_tce.h"
@@ -90,7 +89,7 @@ static void shapes_that_the_platform_cannot_have_are_refused(struct kunit *test)
 	struct vfio_iommu_spapr_tce_create create = {
 		.argsz = sizeof(create), .page_shift = SHIFT_2K, .levels = 1,
 	};
-	static const u64 sizes[] = { 0, SZ_2K, (u64)FAKE_ENTRIES << (SHIFT_2K + 1), U64_MAX };
+	static const u64 sizes[] = { 0, SZ_1K, (u64)FAKE_ENTRIES << (SHIFT_2K + 1), U64_MAX };
 	struct fake *fake = test->priv;
 	unsigned int i;
 
@@ -102,6 +101,60 @@ static void shapes_that_the_platform_cannot_have_are_refused(struct kunit *test)
 	}
 	fake_expect_no_window(test);
 	KUNIT_EXPECT_EQ(test, fake_charged(test), 0);
+}
+
+/* Its charge is less than a page, and so nothing, as it was in kernels before. */
+static void C18_table_smaller_than_a_page(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	u64 start;
+
+	fake_attach_all(test, 1);
+	KUNIT_ASSERT_EQ(test, fake_remove(test, 0), 0);
+	KUNIT_EXPECT_EQ(test, fake_create_size(test, SHIFT_2K, 15 * SZ_2K, &start), 0);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), 0);
+	KUNIT_EXPECT_EQ(test, fake_create_size(test, SHIFT_2K, 17 * SZ_2K, &start), 0);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), 1);
+	KUNIT_EXPECT_EQ(test, fake->tables, 2);
+	KUNIT_EXPECT_EQ(test, fake_remove(test, 0), 0);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), 1);
+}
+
+/* As a guest does, which has the table for longer than the window lives. */
+static void C17_table_is_charged_as_long_as_anybody_has_it(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct fake_table *w0, *w1;
+
+	fake_two_windows(test, 1);
+	w0 = fake_slot(test, 0, 0);
+	w1 = fake_slot(test, 0, 1);
+	iommu_tce_table_get(&w0->tbl);
+	iommu_tce_table_get(&w1->tbl);
+	KUNIT_EXPECT_EQ(test, fake_remove(test, SECOND_START), 0);
+	KUNIT_EXPECT_EQ(test, fake->tables, 2);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), AREA_PAGES + DEFAULT_CHARGE + SECOND_CHARGE);
+	iommu_tce_table_put(&w1->tbl);
+	KUNIT_EXPECT_EQ(test, fake->tables, 1);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), AREA_PAGES + DEFAULT_CHARGE);
+
+	fake_detach(test, 0);
+	KUNIT_EXPECT_EQ(test, fake->tables, 1);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), AREA_PAGES + DEFAULT_CHARGE);
+	iommu_tce_table_put(&w0->tbl);
+	KUNIT_EXPECT_EQ(test, fake->tables, 0);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), AREA_PAGES);
+}
+
+/* Whoever programs a window must not find a table that a guest may use. */
+static void C15_guests_may_map_into_finished_windows_only(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+
+	fake_two_windows(test, 2);
+	KUNIT_EXPECT_FALSE(test, fake->seen_early);
+	KUNIT_EXPECT_PTR_EQ(test, fake_slot(test, 0, 0)->tbl.it_mm, fake->mm);
+	KUNIT_EXPECT_PTR_EQ(test, fake_slot(test, 0, 1)->tbl.it_mm, fake->mm);
 }
 
 /* ---- the default window ---- */
@@ -232,61 +285,11 @@ static void unmap_all_adds_up_pages_of_all_sizes(struct kunit *test)
 
 /* ---- while a window is emptied ---- */
 
-struct remover {
-	struct fake *fake;
-	u64 start;
-	long ret;
-	struct completion done;
-};
-
-static int remover_thread(void *arg)
-{
-	struct remover *r = arg;
-	struct vfio_iommu_spapr_tce_remove remove = {
-		.argsz = sizeof(remove), .start_addr = r->start,
-	};
-
-	kthread_use_mm(r->fake->mm);
-	r->ret = fake_call_at(r->fake, r->fake->area, VFIO_IOMMU_SPAPR_TCE_REMOVE, &remove,
-			      sizeof(remove));
-	kthread_unuse_mm(r->fake->mm);
-	complete(&r->done);
-	return 0;
-}
-
-/* Have a thread remove the window of @slot, and wait until it has begun to empty it. */
-static void start_remover(struct kunit *test, struct remover *r, unsigned int slot)
-{
-	struct fake *fake = test->priv;
-	struct task_struct *task;
-
-	r->fake = fake;
-	r->start = slot ? SECOND_START : 0;
-	init_completion(&r->done);
-	WRITE_ONCE(fake->block, fake_slot(test, 0, slot));
-	task = kthread_run(remover_thread, r, "tce-remover");
-	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
-	if (!wait_for_completion_timeout(&fake->blocked, 60 * HZ))
-		KUNIT_FAIL(test, "nobody empties the window");
-}
-
-/* Nothing between these two may end the case. */
-static void finish_remover(struct kunit *test, struct remover *r)
-{
-	struct fake *fake = test->priv;
-
-	complete(&fake->go_on);
-	wait_for_completion(&r->done);
-	/* Nobody had to wait for it. */
-	KUNIT_EXPECT_TRUE(test, fake->met);
-	KUNIT_EXPECT_EQ(test, r->ret, 0);
-}
-
 static void C1_I6_calls_go_on_while_a_window_is_emptied(struct kunit *test)
 {
 	struct vfio_iommu_spapr_tce_info info;
 	struct fake_table *w0, *w1;
-	struct remover r = { };
+	struct fake_caller r;
 	u64 bytes, start;
 
 	fake_two_windows(test, 2);
@@ -294,7 +297,7 @@ static void C1_I6_calls_go_on_while_a_window_is_emptied(struct kunit *test)
 	w1 = fake_slot(test, 0, 1);
 	KUNIT_ASSERT_EQ(test, fake_map(test, 0, 2 * SZ_4K), 0);
 	KUNIT_ASSERT_EQ(test, fake_map(test, SECOND_START, 7 * SZ_2K), 0);
-	start_remover(test, &r, 1);
+	fake_caller_begin(test, &r, 1, fake_caller_remove);
 
 	KUNIT_EXPECT_EQ(test, fake_get_info(test, &info), 0);
 	KUNIT_EXPECT_EQ(test, fake_map(test, 4 * SZ_4K, SZ_4K), 0);
@@ -314,7 +317,8 @@ static void C1_I6_calls_go_on_while_a_window_is_emptied(struct kunit *test)
 	fake_expect_slots(test, 2, 0, w0);
 	fake_expect_slots(test, 2, 1, w1);
 
-	finish_remover(test, &r);
+	fake_caller_end(test, &r);
+	KUNIT_EXPECT_EQ(test, r.ret, 0);
 	fake_expect_slots(test, 0, 1, NULL);
 	KUNIT_EXPECT_EQ(test, fake_charged(test), AREA_PAGES + DEFAULT_CHARGE);
 	KUNIT_EXPECT_EQ(test, fake_create(test, SHIFT_2K, &start), 0);
@@ -325,7 +329,7 @@ static void C1_I6_calls_go_on_while_a_window_is_emptied(struct kunit *test)
 static void C1_create_does_not_take_a_slot_that_is_being_left(struct kunit *test)
 {
 	struct fake *fake = test->priv;
-	struct remover r = { };
+	struct fake_caller r;
 	struct fake_table *w0;
 	u64 start;
 
@@ -334,7 +338,7 @@ static void C1_create_does_not_take_a_slot_that_is_being_left(struct kunit *test
 	KUNIT_ASSERT_EQ(test, fake_map(test, 0, SZ_4K), 0);
 	w0 = fake_slot(test, 0, 0);
 	KUNIT_ASSERT_NOT_NULL(test, w0);
-	start_remover(test, &r, 0);
+	fake_caller_begin(test, &r, 0, fake_caller_remove);
 	KUNIT_EXPECT_EQ(test, fake_create(test, SHIFT_2K, &start), 0);
 	KUNIT_EXPECT_EQ(test, start, SECOND_START);
 	fake_expect_slots(test, 1, 0, w0);
@@ -343,17 +347,108 @@ static void C1_create_does_not_take_a_slot_that_is_being_left(struct kunit *test
 	KUNIT_EXPECT_EQ(test, fake_map(test, 0, SZ_4K), -ENXIO);
 	KUNIT_EXPECT_EQ(test, fake_create(test, SHIFT_2K, &start), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, fake_map(test, SECOND_START, SZ_2K), 0);
-	finish_remover(test, &r);
+	fake_caller_end(test, &r);
+	KUNIT_EXPECT_EQ(test, r.ret, 0);
 	fake_expect_slots(test, 0, 0, NULL);
 	KUNIT_EXPECT_EQ(test, fake_charged(test), AREA_PAGES + SECOND_CHARGE);
 	KUNIT_EXPECT_EQ(test, fake_create(test, SHIFT_4K, &start), 0);
 	KUNIT_EXPECT_EQ(test, start, 0);
 }
 
+static void C16_groups_join_and_leave_while_a_window_is_emptied(struct kunit *test)
+{
+	struct fake_table *w0, *w1;
+	struct fake_caller r;
+
+	fake_two_windows(test, 2);
+	w0 = fake_slot(test, 0, 0);
+	w1 = fake_slot(test, 0, 1);
+	KUNIT_ASSERT_EQ(test, fake_map(test, SECOND_START, 7 * SZ_2K), 0);
+	fake_caller_begin(test, &r, 1, fake_caller_remove);
+	KUNIT_EXPECT_EQ(test, fake_attach(test, 2), 0);
+	fake_expect_slots(test, 3, 0, w0);
+	fake_detach(test, 1);
+	KUNIT_EXPECT_PTR_EQ(test, fake_slot(test, 1, 0), NULL);
+	KUNIT_EXPECT_PTR_EQ(test, fake_slot(test, 1, 1), NULL);
+	KUNIT_EXPECT_EQ(test, w1->mapped, 7);
+	fake_caller_end(test, &r);
+	KUNIT_EXPECT_EQ(test, r.ret, 0);
+	fake_expect_slots(test, 0, 1, NULL);
+	KUNIT_EXPECT_PTR_EQ(test, fake_slot(test, 2, 0), w0);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), AREA_PAGES + DEFAULT_CHARGE);
+}
+
+/* A window that firmware does not give up is everybody's again. */
+static void C16_refused_remove_is_for_groups_that_joined_too(struct kunit *test)
+{
+	struct fake_caller r;
+	struct fake_table *w1;
+
+	fake_two_windows(test, 1);
+	w1 = fake_slot(test, 0, 1);
+	fake_caller_begin(test, &r, 1, fake_caller_remove);
+	KUNIT_EXPECT_EQ(test, fake_attach(test, 1), 0);
+	fake_fail(test, FAKE_UNSET, 2, -EIO);
+	fake_caller_end(test, &r);
+	KUNIT_EXPECT_EQ(test, r.ret, -EIO);
+	fake_expect_slots(test, 2, 1, w1);
+	KUNIT_EXPECT_EQ(test, fake_map(test, SECOND_START, SZ_2K), 0);
+}
+
+static void C14_last_group_leaves_while_a_window_is_emptied(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct fake_caller r;
+	u64 start;
+
+	fake_two_windows(test, 1);
+	KUNIT_ASSERT_EQ(test, fake_map(test, 0, 3 * SZ_4K), 0);
+	KUNIT_ASSERT_EQ(test, fake_map(test, SECOND_START, 7 * SZ_2K), 0);
+	fake_caller_begin(test, &r, 1, fake_caller_remove);
+	fake_detach(test, 0);
+	fake_expect_slots(test, 0, 0, NULL);
+	fake_expect_slots(test, 0, 1, NULL);
+	/* A call that has not noticed yet finds no group, and no window. */
+	KUNIT_EXPECT_EQ(test, fake_create(test, SHIFT_2K, &start), -ENXIO);
+	KUNIT_EXPECT_EQ(test, fake_remove(test, 0), -ENXIO);
+	KUNIT_EXPECT_EQ(test, fake_map(test, 0, SZ_4K), -ENXIO);
+	KUNIT_EXPECT_EQ(test, fake_unmap(test, 0, SZ_4K), -ENXIO);
+	KUNIT_EXPECT_EQ(test, fake->tables, 1);
+	fake_caller_end(test, &r);
+	KUNIT_EXPECT_EQ(test, r.ret, 0);
+	KUNIT_EXPECT_EQ(test, fake->tables, 0);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), AREA_PAGES);
+	KUNIT_EXPECT_EQ(test, fake_unregister(test), 0);
+}
+
+/* A MAP that takes long holds the container's lock for reading. */
+static void C21_register_does_not_wait_for_a_map(struct kunit *test)
+{
+	struct vfio_iommu_spapr_register_memory reg = { .argsz = sizeof(reg), .size = PAGE_SIZE };
+	struct fake *fake = test->priv;
+	struct fake_caller m;
+
+	fake_two_windows(test, 1);
+	reg.vaddr = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
+				  MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NE(test, reg.vaddr, 0);
+	fake_caller_begin(test, &m, 0, fake_caller_map);
+	KUNIT_EXPECT_EQ(test, fake_call_at(fake, fake->args, VFIO_IOMMU_SPAPR_REGISTER_MEMORY,
+					   &reg, sizeof(reg)), 0);
+	KUNIT_EXPECT_EQ(test, fake_map(test, SECOND_START, SZ_2K), 0);
+	KUNIT_EXPECT_EQ(test, fake_call_at(fake, fake->args, VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY,
+					   &reg, sizeof(reg)), 0);
+	fake_caller_end(test, &m);
+	KUNIT_EXPECT_EQ(test, m.ret, 0);
+}
+
 static struct kunit_case window_cases[] = {
 	KUNIT_CASE(C2_failed_create_charges_nothing),
 	KUNIT_CASE(C2_create_beyond_the_limit_charges_nothing),
 	KUNIT_CASE(shapes_that_the_platform_cannot_have_are_refused),
+	KUNIT_CASE(C18_table_smaller_than_a_page),
+	KUNIT_CASE(C17_table_is_charged_as_long_as_anybody_has_it),
+	KUNIT_CASE(C15_guests_may_map_into_finished_windows_only),
 	KUNIT_CASE(C6_default_window_is_made_when_it_is_needed),
 	KUNIT_CASE(C6_unmap_in_its_range_makes_the_default_window),
 	KUNIT_CASE(C6_default_window_is_for_all_groups),
@@ -363,6 +458,10 @@ static struct kunit_case window_cases[] = {
 	KUNIT_CASE(unmap_all_adds_up_pages_of_all_sizes),
 	KUNIT_CASE(C1_I6_calls_go_on_while_a_window_is_emptied),
 	KUNIT_CASE(C1_create_does_not_take_a_slot_that_is_being_left),
+	KUNIT_CASE(C16_groups_join_and_leave_while_a_window_is_emptied),
+	KUNIT_CASE(C16_refused_remove_is_for_groups_that_joined_too),
+	KUNIT_CASE(C14_last_group_leaves_while_a_window_is_emptied),
+	KUNIT_CASE(C21_register_does_not_wait_for_a_map),
 	{ }
 };
 

@@ -124,5 +124,14 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req);
 int iommu_tce_unmap(struct iommu_table *tbl, const struct iommu_tce_request *req);
 int iommu_tce_unmap_all(struct iommu_table *tbl, struct mm_struct *mm, unsigned long *cleared);
 void iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm);
+void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm, unsigned long pages);
+
+#ifdef CONFIG_SPAPR_TCE_IOMMU
+void iommu_tce_uncharge(struct iommu_table *tbl);
+#else
+static inline void iommu_tce_uncharge(struct iommu_table *tbl)
+{
+}
+#endif
 
 #endif /* _ASM_POWERPC_IOMMU_TCE_H */
