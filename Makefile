@@ -13,6 +13,7 @@ help:
 	@echo 'make test       every test; SUITE="lint kunit" runs only these'
 	@echo 'make test-base  the tests of known defects, on the unmodified kernel and on ours'
 	@echo 'make test-debug all tests under KASAN; MINUTES=30: only races, so long on each debug kernel'
+	@echo 'make coverage   which lines and branches of our files the tests reach'
 	@echo 'make bench      count instructions: the unmodified kernel, ours, the floor; update bench/RESULTS.md'
 	@echo 'make bench-check  ours against bench/RESULTS.md'
 	@echo 'make lint       the static checks'
@@ -39,6 +40,9 @@ test-base: setup guest
 
 test-debug: setup
 	@scripts/test $(if $(MINUTES),races-debug races-kasan,kasan)
+
+coverage: setup guest
+	@scripts/coverage $(B)/linux $(B)/coverage $(B)/initrd.img
 
 bench: setup tree
 	@scripts/bench make
@@ -85,5 +89,5 @@ distclean: clean
 	@bash -c '. scripts/lib.sh; cd "$$CACHE" 2> /dev/null || exit 0; \
 		exec 8>> .lock 9>> .apt-lock; flock 8; flock 9; rm -rf debs drift linux-source-* newest-* gone-* apt.* fetch.*'
 
-.PHONY: help run shell test test-base test-debug bench bench-check lint kunit series bisect refresh adopt setup tree guest programs clean distclean
+.PHONY: help run shell test test-base test-debug coverage bench bench-check lint kunit series bisect refresh adopt setup tree guest programs clean distclean
 .NOTPARALLEL:

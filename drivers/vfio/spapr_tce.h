@@ -113,6 +113,20 @@ struct tce_making {
 	struct tce_new_window windows[TCE_WINDOWS];
 };
 
+/* Stands for the locks under which a group is attached or detached; lockdep does not see all. */
+extern struct lockdep_map tce_group_map;
+
+/*
+ * What follows may wait for user space, a device or the driver core: neither the lock that
+ * attach and detach need may be held, nor another that is ever taken outside of it.
+ */
+static inline void tce_may_wait(struct tce_container *container)
+{
+	lockdep_assert_not_held(&container->lock);
+	lock_map_acquire(&tce_group_map);
+	lock_map_release(&tce_group_map);
+}
+
 /* Platform code returns firmware codes and -1 now and then; users get an errno. */
 static inline int tce_platform_errno(long ret)
 {

@@ -33,6 +33,10 @@
 
 #include "spapr_tce.h"
 
+#ifdef CONFIG_LOCKDEP
+struct lockdep_map tce_group_map = STATIC_LOCKDEP_MAP_INIT("spapr_tce_group", &tce_group_map);
+#endif
+
 static void *tce_iommu_open(unsigned long arg)
 {
 	struct tce_container *container;
@@ -97,17 +101,11 @@ static int group_check(struct tce_container *container, struct iommu_group *iomm
 	return 0;
 }
 
-/* On failure neither the group nor the container has changed. */
-static int tce_iommu_attach_group(void *iommu_data, struct iommu_group *iommu_group,
-				  enum vfio_group_type type)
+static int group_attach(struct tce_container *container, struct iommu_group *iommu_group)
 {
 	struct iommu_table_group *table_group = iommu_group_get_iommudata(iommu_group);
-	struct tce_container *container = iommu_data;
 	struct tce_group *group;
 	int ret;
-
-	if (type == VFIO_EMULATED_IOMMU)
-		return -EINVAL;
 
 	guard(rwsem_write)(&container->lock);
 	ret = group_check(container, iommu_group, table_group);
@@ -130,6 +128,20 @@ static int tce_iommu_attach_group(void *iommu_data, struct iommu_group *iommu_gr
 	return 0;
 }
 
+/* On failure neither the group nor the container has changed. */
+static int tce_iommu_attach_group(void *iommu_data, struct iommu_group *iommu_group,
+				  enum vfio_group_type type)
+{
+	int ret;
+
+	if (type == VFIO_EMULATED_IOMMU)
+		return -EINVAL;
+	lock_map_acquire(&tce_group_map);
+	ret = group_attach(iommu_data, iommu_group);
+	lock_map_release(&tce_group_map);
+	return ret;
+}
+
 static struct tce_group *group_find(struct tce_container *container,
 				    struct iommu_group *iommu_group)
 {
@@ -147,10 +159,9 @@ static struct tce_group *group_find(struct tce_container *container,
  * the lock then: calls find neither group nor window any more, and VFIO lets no other group
  * in meanwhile.
  */
-static void tce_iommu_detach_group(void *iommu_data, struct iommu_group *iommu_group)
+static void group_detach(struct tce_container *container, struct iommu_group *iommu_group)
 {
 	struct iommu_table *tables[TCE_WINDOWS] = { };
-	struct tce_container *container = iommu_data;
 	struct tce_group *group;
 
 	scoped_guard(rwsem_write, &container->lock) {
@@ -165,6 +176,13 @@ static void tce_iommu_detach_group(void *iommu_data, struct iommu_group *iommu_g
 	}
 	tce_windows_end(container, tables, group->table_group);
 	kfree(group);
+}
+
+static void tce_iommu_detach_group(void *iommu_data, struct iommu_group *iommu_group)
+{
+	lock_map_acquire(&tce_group_map);
+	group_detach(iommu_data, iommu_group);
+	lock_map_release(&tce_group_map);
 }
 
 VISIBLE_IF_KUNIT const struct vfio_iommu_driver_ops tce_iommu_driver = {

@@ -191,6 +191,7 @@ static long ioctl_create(struct tce_container *container, union tce_arg *arg,
 	if (mutex_lock_killable(&container->windows_lock))
 		return -EINTR;
 	ret = tce_windows_make(container, &making, &arg->create);
+	tce_may_wait(container);
 	if (!ret && copy_to_user(uarg, &arg->create, sizeof(arg->create)))
 		ret = -EFAULT;
 	ret = tce_windows_finish(container, &making, ret);
@@ -394,14 +395,19 @@ static noinline long call_with_default(struct tce_container *container,
 				       const struct tce_call *call, union tce_arg *arg,
 				       void __user *uarg)
 {
-	int ret;
+	long ret;
 
-	up_read(&container->lock);
-	ret = tce_window_make_default(container);
-	down_read(&container->lock);
-	if (!ret)
-		ret = call_check_state(container, call);
-	return ret ?: call->handler(container, arg, uarg);
+	do {
+		up_read(&container->lock);
+		ret = tce_window_make_default(container);
+		down_read(&container->lock);
+		if (!ret)
+			ret = call_check_state(container, call);
+		if (ret)
+			return ret;
+		ret = call->handler(container, arg, uarg);
+	} while (ret == DEFAULT_IS_DUE);
+	return ret;
 }
 
 static __always_inline long call_run(struct tce_container *container,
@@ -423,10 +429,11 @@ static __always_inline long call_run(struct tce_container *container,
 		return ret;
 
 	ret = call->handler(container, &arg, uarg);
-	while (call->needs & MAY_NEED_DEFAULT && unlikely(ret == DEFAULT_IS_DUE))
+	if (call->needs & MAY_NEED_DEFAULT && unlikely(ret == DEFAULT_IS_DUE))
 		ret = call_with_default(container, call, &arg, uarg);
 	if (!(call->needs & HOLD_NONE))
 		up_read(&container->lock);
+	tce_may_wait(container);
 	if (!ret && out && !(call->needs & COPIES_OUT) && copy_to_user(uarg, &arg, out))
 		return -EFAULT;
 	return ret;

@@ -72,6 +72,7 @@ int tce_register(struct tce_container *container, u64 ua, u64 size)
 	ret = region_reserve(container, ua, size);
 	if (ret)
 		return ret;
+	tce_may_wait(container);
 	ret = mm_iommu_register(container->mm, ua, size, &region);
 	if (ret) {
 		xa_release(&container->regions, index);
@@ -107,6 +108,7 @@ int tce_unregister(struct tce_container *container, u64 ua, u64 size)
 	ret = region_remove(container, ua, size, &region);
 	if (ret <= 0)
 		return ret;
+	tce_may_wait(container);
 	mm_iommu_unregister_finish(region);
 	return 0;
 }

@@ -194,6 +194,7 @@ static int v1_map(struct tce_container *container, struct iommu_table *tbl,
 	unsigned long i, cleared;
 	int ret;
 
+	tce_may_wait(container);
 	m.hpas = kvmalloc_array(req->npages, sizeof(*m.hpas), GFP_KERNEL_ACCOUNT);
 	if (!m.hpas)
 		return -ENOMEM;
@@ -205,6 +206,7 @@ static int v1_map(struct tce_container *container, struct iommu_table *tbl,
 	ret = v1_write(container, tbl, req, &m);
 	up_read(&container->lock);
 
+	tce_may_wait(container);
 	for (i = 0; i < m.nr_old; i++)
 		v1_unpin(m.hpas[i]);
 	for (i = m.end - req->entry; i < req->npages; i++)
@@ -266,6 +268,7 @@ int tce_v1_enable(struct tce_container *container)
 	if (mutex_lock_killable(&container->windows_lock))
 		return -EINTR;
 	ret = v1_pages(container, &pages);
+	tce_may_wait(container);
 	if (!ret)
 		ret = account_locked_vm(container->mm, pages, true);
 	if (!ret) {
@@ -301,6 +304,7 @@ int tce_v1_disable(struct tce_container *container)
 	if (mutex_lock_killable(&container->windows_lock))
 		return -EINTR;
 	v1_disable_start(container, tables);
+	tce_may_wait(container);
 	for (i = 0; i < TCE_WINDOWS; i++) {
 		if (!tables[i])
 			continue;

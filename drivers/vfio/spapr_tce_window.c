@@ -129,6 +129,7 @@ static int window_charge(struct tce_container *container, struct tce_new_window 
 	ret = window_pages(container, new, &pages);
 	if (ret)
 		return ret;
+	tce_may_wait(container);
 	ret = account_locked_vm(container->mm, pages, true);
 	if (!ret)
 		new->charged = pages;
@@ -298,6 +299,7 @@ int tce_windows_finish(struct tce_container *container, struct tce_making *makin
 		for (i = making->nr; ret && i--; )
 			window_undo(container, &making->windows[i]);
 	}
+	tce_may_wait(container);
 	for (i = 0; i < making->nr; i++) {
 		if (making->windows[i].tbl)
 			iommu_tce_table_put(making->windows[i].tbl);
@@ -407,6 +409,7 @@ int tce_window_remove(struct tce_container *container, u64 start)
 	mutex_unlock(&container->windows_lock);
 	if (ret || !tbl)
 		return ret;
+	tce_may_wait(container);
 	window_empty(container, tbl);
 	ret = window_leave(container, num, tbl);
 	iommu_tce_table_put(tbl);

@@ -453,7 +453,7 @@ static bool is_pinned(struct fake *fake, unsigned int page)
 
 	if (get_user_pages_fast(fake->area + page * PAGE_SIZE, 1, 0, &p) != 1)
 		return false;
-	pinned = page_maybe_dma_pinned(p);
+	pinned = folio_maybe_dma_pinned(page_folio(p));
 	put_page(p);
 	return pinned;
 }
