@@ -119,6 +119,10 @@ static struct iommu_table *window_of(struct kunit *test, u64 size)
 	KUNIT_ASSERT_EQ(test, group->ops->set_window(group, WINDOW, tbl), 0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unset, group), 0);
 	memset(calls, 0, sizeof(calls));
+	KUNIT_ASSERT_EQ(test, iommu_tce_kill(tbl, tbl->it_offset, 1), 0);
+	if (!calls[OPAL_PCI_TCE_KILL_PAGES])
+		kunit_skip(test, "the kernel does the kills of this PHB itself");
+	memset(calls, 0, sizeof(calls));
 	outside_rcu = 0;
 	return tbl;
 }
