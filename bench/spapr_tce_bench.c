@@ -323,7 +323,7 @@ static void group_map(void)
 	map_window(SHIFT_4K, 1, 1ULL << 32, va, 16 * MB, "");
 	map_window(SHIFT_4K, 2, 1ULL << 38, va, 16 * MB, "");
 	map_window(SHIFT_4K, 3, 1ULL << 42, va, 16 * MB, "");
-	map_window(SHIFT_4K, 5, 1ULL << 42, va, 16 * MB, "");
+	map_window(SHIFT_4K, 4, 1ULL << 42, va, 16 * MB, "");
 	memory_put(SMALL, va, size);
 }
 

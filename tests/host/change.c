@@ -31,6 +31,20 @@ static void record(void)
 	tap(change.nr_runs == IOMMU_TCE_RUNS - 1, "forgetting_removes_an_empty_run", "%u", change.nr_runs);
 }
 
+/* The end of a run that there is, and of none. */
+static void end_run(void)
+{
+	struct iommu_tce_change change;
+
+	memset(&change, 0, sizeof(change));
+	iommu_tce_end_run(&change, 0x12340000, 16);
+	tap(!change.nr_runs && !change.runs[0].n, "T18_no_run_to_end", "%lu", change.runs[0].n);
+	change.nr_runs = 1;
+	change.runs[0].owner = 0x12000000;
+	iommu_tce_end_run(&change, 0x12340000, 16);
+	tap(change.runs[0].n == 0x34, "a_run_ends_at_the_next_owner", "%lu", change.runs[0].n);
+}
+
 /* Every (IOMMU page, block) pair against plain addition. */
 static void blocks(void)
 {
@@ -58,6 +72,7 @@ static void blocks(void)
 int main(void)
 {
 	record();
+	end_run();
 	blocks();
 	return tap_end();
 }

@@ -38,7 +38,7 @@ static struct reference reference(unsigned int page_shift, __u64 size, unsigned 
 		if (reach >= entries)
 			break;
 	}
-	if (reach << page_shift > (u128)1 << 59)
+	if (reach << page_shift >= (u128)1 << 55)
 		return ref;
 
 	ref.valid = 1;
@@ -96,6 +96,11 @@ static void refused(void)
 	tap(!pnv_tce_geometry(16, 3ULL << 30, 1, &geo), "T8_odd_window_size_is_refused", "accepted");
 	tap(!pnv_tce_geometry(24, 1ULL << 23, 1, &geo), "T8_window_below_a_page_is_refused", "accepted");
 	tap(!pnv_tce_geometry(16, 1ULL << 40, 6, &geo), "six_levels_are_refused", "accepted");
+	tap(!pnv_tce_geometry(12, 1ULL << 55, 1, &geo) && !pnv_tce_geometry(16, 1ULL << 54, 3, &geo),
+	    "T15_windows_of_55_bits_are_refused", "accepted");
+	tap(!pnv_tce_geometry(12, 1ULL << 31, 5, &geo), "T15_five_levels_of_4K_are_refused", "accepted");
+	tap(pnv_tce_geometry(12, 1ULL << 52, 4, &geo) && geo.level_bits == 10,
+	    "T15_four_levels_reach_4_PiB", "%u", geo.level_bits);
 	tap(pnv_tce_geometry(24, 1ULL << 29, 1, &geo) && geo.entries == 32,
 	    "T8_a_few_entries_are_not_enlarged", "%llu", (unsigned long long)geo.entries);
 	tap(pnv_tce_geometry(34, 1ULL << 44, 1, &geo) && geo.entries == 1024,
@@ -147,7 +152,7 @@ static void charges(unsigned int kernel_page_shift)
 static void walk(void)
 {
 	static const struct { unsigned int page_shift, size_shift, levels; } shapes[] = {
-		{ 12, 31, 1 }, { 12, 31, 2 }, { 16, 46, 3 }, { 16, 46, 2 }, { 12, 48, 5 }, { 21, 50, 2 },
+		{ 12, 31, 1 }, { 12, 31, 2 }, { 16, 46, 3 }, { 16, 46, 2 }, { 12, 48, 4 }, { 21, 50, 2 },
 	};
 	struct pnv_tce_geometry geo;
 	unsigned int i, level;

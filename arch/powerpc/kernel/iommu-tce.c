@@ -12,8 +12,14 @@
  *	   Left out for a few entries whose levels exist.
  * exchange  write the TCEs and owners, run by run; collect the old owners.
  *	   Nothing can fail from here on but closing the table.
- * kill	   tell the hardware to forget what it cached, once for the request.
- * drop	   lower the mapped counts that the replaced TCEs held.
+ * take out  when clearing: levels of the table that are empty now and that the request
+ *	   covers.
+ * kill	   tell the hardware to forget what it cached, once for the request, and know
+ *	   that it has.
+ * drop	   lower the mapped counts that the replaced TCEs held; free what was taken out.
+ *
+ * If the kill fails, the hardware may go on using the old TCEs: what it could reach by
+ * them stays, counted, for good.  The table is broken then and takes no new TCEs.
  *
  * A request that fails in the first two steps has changed nothing.  Kill and drop
  * come earlier, and again at the end, only when the replaced TCEs pointed into
@@ -48,6 +54,7 @@
  * @replaced: valid TCEs that were replaced so far
  * @nr: how many of @drops are in use
  * @drops: counts to drop once the kill is done
+ * @error: -EIO when a kill failed, or firmware refused to clear an entry
  * @change: argument for the table
  */
 struct tce_batch {
@@ -62,6 +69,7 @@ struct tce_batch {
 		struct mm_iommu_region *region;
 		unsigned long n;
 	} drops[BATCH_REGIONS];
+	int error;
 	struct iommu_tce_change change;
 };
 
@@ -77,13 +85,29 @@ static __always_inline void batch_init(struct tce_batch *batch, struct iommu_tab
 	batch->stale = false;
 	batch->replaced = 0;
 	batch->nr = 0;
+	batch->error = 0;
 	batch->change.entry = first;
 	batch->change.left = npages;
 	batch->change.perm = 0;
 	batch->change.whole = false;
 	batch->change.no_view = false;
+	batch->change.cover_end = 0;
 	batch->change.loose = NULL;
 	batch->change.nr_runs = 0;
+}
+
+/* The request gives back levels that all of its entries cover: look for empty ones. */
+static __always_inline void batch_cover(struct tce_batch *batch, unsigned long first,
+					unsigned long npages)
+{
+	struct iommu_table *tbl = batch->tbl;
+
+	if (likely(npages < min(tbl->it_level_size, tbl->it_size)))
+		return;
+	batch->change.cover = first;
+	batch->change.cover_end = first + npages;
+	batch->change.empty = ULONG_MAX;
+	batch->change.empty_end = 0;
 }
 
 /* Let go of what the hardware can no longer reach. */
@@ -100,20 +124,38 @@ static noinline void batch_let_go(struct tce_batch *batch)
 	}
 }
 
+/* The kill failed.  Nobody knows when the hardware lets go, so nothing else does. */
+static noinline void batch_keep(struct tce_batch *batch)
+{
+	batch->error = -EIO;
+	batch->nr = 0;
+	if (batch->change.loose) {
+		batch->tbl->it_ops->keep_loose(batch->tbl, batch->change.loose);
+		batch->change.loose = NULL;
+	}
+}
+
 /* Kill, and only then let go. */
 static __always_inline void batch_flush(struct tce_batch *batch)
 {
 	struct iommu_table *tbl = batch->tbl;
+	int ret = 0;
 
 	if (batch->stale) {
 		mb(); /* the PHB must see the new TCEs when it reads them again */
-		if (unlikely(batch->change.loose))
-			iommu_tce_kill(tbl, tbl->it_offset, tbl->it_size);
+		/*
+		 * Where somebody has taken a level out and not yet killed, the way to
+		 * these entries may have changed.  He said so before that: @it_loose.
+		 */
+		if (unlikely(atomic_read(&tbl->it_loose)))
+			ret = iommu_tce_kill(tbl, tbl->it_offset, tbl->it_size);
 		else
-			iommu_tce_kill(tbl, batch->first, batch->end - batch->first);
+			ret = iommu_tce_kill(tbl, batch->first, batch->end - batch->first);
 		iommu_flush_tce(tbl);
 	}
-	if (batch->nr || batch->change.loose)
+	if (unlikely(ret))
+		batch_keep(batch);
+	else if (batch->nr || batch->change.loose)
 		batch_let_go(batch);
 	batch->stale = false;
 	batch->first = batch->end;
@@ -171,12 +213,37 @@ static __always_inline void batch_collect(struct tce_batch *batch)
 	const struct iommu_tce_change *change = &batch->change;
 	unsigned int i;
 
-	if (change->nr_runs || change->loose ||
-	    (change->perm && batch->end != change->entry))
+	if (change->nr_runs || (change->perm && batch->end != change->entry))
 		batch->stale = true;
 	batch->end = change->entry;
 	for (i = 0; i < change->nr_runs; i++)
 		batch_add_run(batch, &change->runs[i]);
+}
+
+/* Take out the levels that the request covers and that are empty; the last kill is due. */
+static noinline void batch_take_out(struct tce_batch *batch)
+{
+	struct iommu_tce_change *change = &batch->change;
+	bool more;
+
+	do {
+		more = batch->tbl->it_ops->take_out(batch->tbl, change);
+		batch->stale |= !!change->loose;
+		if (more) {
+			batch_flush(batch);
+			cond_resched();
+		}
+	} while (more && !fatal_signal_pending(current));
+}
+
+/* Everything has been changed: give back levels, if there are any to give, and kill. */
+static __always_inline void batch_finish(struct tce_batch *batch)
+{
+	const struct iommu_tce_change *change = &batch->change;
+
+	if (unlikely(change->cover_end) && change->empty < change->empty_end)
+		batch_take_out(batch);
+	batch_flush(batch);
 }
 
 /* Give back the counts of a request from its @done-th page on. */
@@ -280,6 +347,12 @@ static int request_fill_levels(struct tce_batch *batch, const struct iommu_tce_r
 		return request_fill_all(batch, req, region);
 
 	ret = ops->prealloc(batch->tbl, req->entry, req->npages);
+	if (ret == -ENOMEM) {
+		/* Levels that were made for nothing are needed more elsewhere. */
+		batch_cover(batch, req->entry, req->npages);
+		batch->change.empty = req->entry;
+		batch->change.empty_end = req->entry + req->npages;
+	}
 	if (ret)
 		return ret;
 	ret = request_fill_all(batch, req, region);
@@ -297,7 +370,8 @@ static int request_fill_levels(struct tce_batch *batch, const struct iommu_tce_r
  * physical pieces than an IOMMU page; -ENOMEM for the levels of the table: nothing
  * has changed.  -EINTR after a fatal signal, -ENODEV when the table was closed:
  * the first entries may have been replaced.  -EIO when firmware refused an entry:
- * the entries before it have been cleared.
+ * the entries before it have been cleared; or when a kill fails or failed before: all
+ * entries have been cleared, or none changed, and what was in them stays counted.
  */
 int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 {
@@ -318,8 +392,9 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 	ret = batch.change.whole ? request_fill(&batch) : -EAGAIN;
 	if (ret == -EAGAIN)
 		ret = request_fill_levels(&batch, req, region);
-	batch_flush(&batch);
+	batch_finish(&batch);
 
+	ret = ret ?: batch.error;
 	if (ret)
 		request_unhold(tbl, req, batch.change.entry - req->entry, req->npages);
 	if (ret == -EIO) {
@@ -332,13 +407,22 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 }
 EXPORT_SYMBOL_GPL(iommu_tce_map);
 
-/* Clear as many entries as one lock span and batch of runs allow. */
+/*
+ * Clear as many entries as one lock span and batch of runs allow.  An entry that firmware
+ * refuses keeps its count, but not what lies behind it: it is passed over.
+ */
 static int request_wipe(struct tce_batch *batch)
 {
-	int ret = batch->tbl->it_ops->exchange(batch->tbl, &batch->change);
+	struct iommu_tce_change *change = &batch->change;
+	int ret = batch->tbl->it_ops->exchange(batch->tbl, change);
 
 	batch_collect(batch);
-	return ret;
+	if (likely(ret != -EIO))
+		return ret;
+	batch->error = ret;
+	change->entry++;
+	change->left--;
+	return 0;
 }
 
 /* Clear the entries of a batch, and kill. */
@@ -346,6 +430,7 @@ static __always_inline int batch_wipe_all(struct tce_batch *batch)
 {
 	int ret;
 
+	batch_cover(batch, batch->change.entry, batch->change.left);
 	for (;;) {
 		ret = request_wipe(batch);
 		if (ret || !batch->change.left)
@@ -356,8 +441,8 @@ static __always_inline int batch_wipe_all(struct tce_batch *batch)
 		}
 		cond_resched();
 	}
-	batch_flush(batch);
-	return ret;
+	batch_finish(batch);
+	return ret ?: batch->error;
 }
 
 /**
@@ -365,9 +450,13 @@ static __always_inline int batch_wipe_all(struct tce_batch *batch)
  * @tbl: a table with a user view
  * @req: the entries
  *
+ * Levels of the table that become empty and that @req covers are given back.
+ *
  * Context: Process, may sleep; takes leaf locks.
- * Return: 0, also for entries that were never mapped; -EINTR after a fatal signal,
- * -EIO when firmware refused an entry: the first entries have been cleared.
+ * Return: 0, also for entries that were never mapped; -EINTR after a fatal signal: the
+ * first entries have been cleared.  -EIO when firmware refused some entries, which are
+ * as they were, or when a kill failed; all others have been cleared, and what could
+ * not be taken away from the device stays counted.
  */
 int iommu_tce_unmap(struct iommu_table *tbl, const struct iommu_tce_request *req)
 {
@@ -406,20 +495,24 @@ EXPORT_SYMBOL_GPL(iommu_tce_unmap_all);
  * @tbl: a table with a user view, whose window is going away
  * @mm: whose memory it points to
  *
- * No TCE can be added any more, by anybody who still has the table, and no region
- * counts one of it.
+ * No TCE can be added any more, by anybody who still has the table, no region counts
+ * one of it, and of its levels only the first remains, if nobody else is at work on it.
  *
- * Context: Process, may sleep; takes leaf locks.  Cannot fail.
+ * Context: Process, may sleep; takes leaf locks.
+ * Return: 0; -EIO when firmware refused to clear entries, or a kill failed: the regions
+ * still count what the device may reach.  There is nothing that the caller could do.
  */
-void iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm)
+int iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm)
 {
 	struct tce_batch batch __uninitialized;
 
 	batch_init(&batch, tbl, mm, tbl->it_offset, tbl->it_size);
+	batch_cover(&batch, tbl->it_offset, tbl->it_size);
 	tbl->it_ops->close(tbl);
 	while (batch.change.left && !request_wipe(&batch))
 		cond_resched();
-	batch_flush(&batch);
+	batch_finish(&batch);
+	return batch.error;
 }
 EXPORT_SYMBOL_GPL(iommu_tce_close);
 

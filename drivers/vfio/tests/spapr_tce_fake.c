@@ -47,16 +47,17 @@ static void note_stale(struct fake_table *t, const struct iommu_tce_change *chan
 		t->stale_mapped = atomic_long_read(&t->stale_region->mapped);
 }
 
-static void fake_kill(struct iommu_table *tbl, unsigned long entry, unsigned long npages)
+static int fake_kill(struct iommu_table *tbl, unsigned long entry, unsigned long npages)
 {
 	struct fake_table *t = to_fake(tbl);
 
 	if (!is_stale(t) || entry > t->stale_first || entry + npages < t->stale_end)
-		return;
+		return 0;
 	if (t->stale_region && atomic_long_read(&t->stale_region->mapped) < t->stale_mapped)
 		KUNIT_FAIL(t->fake->test, "memory was let go before the kill");
 	t->stale_end = 0;
 	t->stale_region = NULL;
+	return 0;
 }
 
 static void wait_here(struct fake *fake)

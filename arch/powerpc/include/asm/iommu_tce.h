@@ -39,8 +39,12 @@ struct iommu_tce_run {
  *	changed in this call
  * @no_view: the memory is not pre-registered (v1): the user view is left alone and
  *	the owner of an old TCE is the TCE itself, address and permissions
- * @loose: memory that the operation took out of the table, NULL at first; for
- *	&iommu_table_ops.free_loose after a kill of the whole table
+ * @cover: the first entry of the request that clears, if it may give levels back
+ * @cover_end: the entry behind its last one; 0 for a request that gives nothing back
+ * @empty: the first entry that the operation found in an empty level; larger at first
+ * @empty_end: behind the last such entry; 0 at first
+ * @loose: levels that &iommu_table_ops.take_out took out of the table, NULL at first; for
+ *	&iommu_table_ops.free_loose after a kill of the whole table, or keep_loose if that failed
  * @nr_runs: how many @runs are in use; set by the operation
  * @runs: the owners of the valid TCEs that were replaced, in the order of entries
  *
@@ -57,6 +61,10 @@ struct iommu_tce_change {
 	u64 owner;
 	bool whole;
 	bool no_view;
+	unsigned long cover;
+	unsigned long cover_end;
+	unsigned long empty;
+	unsigned long empty_end;
 	void *loose;
 	unsigned int nr_runs;
 	struct iommu_tce_run runs[IOMMU_TCE_RUNS];
@@ -94,6 +102,18 @@ static inline void iommu_tce_forget_old(struct iommu_tce_change *change)
 		change->nr_runs--;
 }
 
+/* Close the last run, if there is one: @next is the owner that would continue it. */
+static inline void iommu_tce_end_run(struct iommu_tce_change *change, u64 next,
+				     unsigned int page_shift)
+{
+	struct iommu_tce_run *run;
+
+	if (!change->nr_runs)
+		return;
+	run = &change->runs[change->nr_runs - 1];
+	run->n = (next - run->owner) >> page_shift;
+}
+
 /* What the @i-th TCE of a change is to be; @page_shift is that of the table. */
 static inline u64 iommu_tce_new(const struct iommu_tce_change *change, unsigned long i,
 				unsigned int page_shift)
@@ -123,7 +143,7 @@ struct iommu_tce_request {
 int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req);
 int iommu_tce_unmap(struct iommu_table *tbl, const struct iommu_tce_request *req);
 int iommu_tce_unmap_all(struct iommu_table *tbl, struct mm_struct *mm, unsigned long *cleared);
-void iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm);
+int iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm);
 void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm, unsigned long pages);
 
 #ifdef CONFIG_SPAPR_TCE_IOMMU

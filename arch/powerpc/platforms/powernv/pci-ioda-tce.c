@@ -23,23 +23,35 @@
  * too.  Nothing is called, allocated or waited for under it.  Tables of the DMA API
  * have no shadow and need no lock, because their users own disjoint entries.
  *
- * A leaf of a table for user space that has become empty is given back, with the
- * levels above it that pointed to nothing else.  One empty leaf stays, so that a
- * driver that maps and unmaps a page at a time does not allocate each time.  Levels
- * are taken out under &pnv_tce_tree.levels, are loose until the hardware has been
- * told (the kill), and are freed when no walker can be in them.
+ * A level of a table for user space that is empty is given back by a request that
+ * covers all of it (UNMAP, or the end of the window), and by no other: two drivers that
+ * map and unmap a page at a time neither allocate nor wait for each other's levels.
+ * Levels are taken out under &pnv_tce_tree.levels and are loose until the hardware is
+ * known to have forgotten them (the kill); they are freed when no walker can be in them
+ * either.  If the kill failed they are kept until the table itself is freed, which is
+ * when its window is out of the hardware.  As long as some are loose, every kill is one
+ * of the whole table (&iommu_table.it_loose): a level in the place of a loose one is of
+ * no use to a device that still follows the old pointer.
  *
- * Cannot fail: clearing, looking up, killing, freeing.
+ * Levels of a kernel page or more are counted as SecPageTables.  Smaller ones are slab
+ * memory that kmemleak cannot find: the pointers to them are the hardware's.
+ *
+ * Cannot fail: clearing, looking up, taking out, freeing.
  */
 
 #include <linux/kernel.h>
+#include <linux/gfp.h>
 #include <linux/iommu.h>
+#include <linux/kmemleak.h>
 #include <linux/log2.h>
+#include <linux/mm.h>
 #include <linux/of.h>
 #include <linux/rwsem.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/vmstat.h>
 
 #include <asm/asm-compat.h>
 #include <asm/iommu.h>
@@ -55,6 +67,13 @@
 #define PNV_TCE_STRETCH_BITS	13
 #define PNV_TCE_STRETCH		BIT(PNV_TCE_STRETCH_BITS)
 
+/*
+ * So many leaves are looked at while levels are kept from all who need them.  Looking
+ * over a stretch of slots takes as long as some leaves.
+ */
+#define PNV_TCE_TAKE_OUT	1024
+#define PNV_TCE_TAKE_OUT_SKIP	16
+
 struct pnv_tce_lock {
 	spinlock_t lock;	/* for TCEs, owners and counts */
 } ____cacheline_aligned_in_smp;
@@ -66,7 +85,7 @@ struct pnv_tce_lock {
  * @top_shift: log2 of the entries that a slot of the first level covers; constant
  * @unit_bits: log2 of the entries in a unit; constant
  * @levels: held for reading where levels must stay, for writing to take some out
- * @emptied: 1 + number of the unit that was found empty last; 0: none was
+ * @kept: levels whose kill failed; under @levels
  * @locks: the leaf locks; each guards the TCEs, owners and counts of its units
  * @used: valid TCEs in each unit of a single-level table
  */
@@ -76,7 +95,7 @@ struct pnv_tce_tree {
 	unsigned int top_shift;
 	unsigned int unit_bits;
 	struct rw_semaphore levels;
-	unsigned long emptied;
+	void *kept;
 	struct pnv_tce_lock locks[PNV_TCE_LOCKS];
 	unsigned long used[];
 };
@@ -156,26 +175,55 @@ static unsigned long tce_next_used(const __be64 *level, unsigned long slot, unsi
 	return slot;
 }
 
-/* A zeroed level, with its shadow if the table has one there. */
-static __be64 *tce_level_alloc(const struct iommu_table *tbl, gfp_t gfp)
+/* The memory of a level, with its shadow if the table has one there: a power of two. */
+static size_t tce_level_size(const struct pnv_tce_tree *tree)
 {
-	const struct pnv_tce_tree *tree = tbl->it_tree;
 	size_t bytes = pnv_tce_level_bytes(&tree->geo);
 
-	/* The slab aligns a power of two to its size, which is what the PHB needs. */
-	if (tree->user && tree->geo.levels > 1)
-		bytes *= 2;
-	return kzalloc_node(bytes, gfp | __GFP_NOWARN, tbl->it_nid);
+	return tree->user && tree->geo.levels > 1 ? 2 * bytes : bytes;
+}
+
+/* A zeroed level.  Slab and page allocator align it to its size, as the PHB needs it. */
+static __be64 *tce_level_alloc(const struct iommu_table *tbl, gfp_t gfp)
+{
+	size_t bytes = tce_level_size(tbl->it_tree);
+	struct page *page;
+	void *level;
+
+	gfp |= __GFP_NOWARN;
+	if (bytes < PAGE_SIZE) {
+		level = kzalloc_node(bytes, gfp, tbl->it_nid);
+		kmemleak_ignore(level);
+		return level;
+	}
+	page = alloc_pages_node(tbl->it_nid, gfp | __GFP_ZERO | __GFP_COMP, get_order(bytes));
+	if (!page)
+		return NULL;
+	mod_lruvec_page_state(page, NR_SECONDARY_PAGETABLE, bytes >> PAGE_SHIFT);
+	return page_address(page);
+}
+
+static void tce_level_free(const struct pnv_tce_tree *tree, __be64 *level)
+{
+	size_t bytes = tce_level_size(tree);
+
+	if (bytes < PAGE_SIZE) {
+		kfree(level);
+		return;
+	}
+	mod_lruvec_page_state(virt_to_page(level), NR_SECONDARY_PAGETABLE,
+			      -(int)(bytes >> PAGE_SHIFT));
+	__free_pages(virt_to_page(level), get_order(bytes));
 }
 
 /* Publish a new level in @slot unless somebody else was first. */
-static void tce_level_publish(__be64 *slot, __be64 *level)
+static void tce_level_publish(const struct pnv_tce_tree *tree, __be64 *slot, __be64 *level)
 {
 	u64 pointer = __pa(level) | PNV_TCE_VALID;
 
 	/* The full barrier orders the zeroes before the pointer, for the PHB and walkers. */
 	if (cmpxchg((u64 __force *)slot, 0, (u64 __force)cpu_to_be64(pointer)))
-		kfree(level);
+		tce_level_free(tree, level);
 }
 
 /**
@@ -237,7 +285,7 @@ static int tce_leaf_make(struct iommu_table *tbl, unsigned long index, gfp_t gfp
 		level = tce_level_alloc(tbl, gfp);
 		if (!level)
 			return -ENOMEM;
-		tce_level_publish(&walk.level[walk.slot], level);
+		tce_level_publish(tbl->it_tree, &walk.level[walk.slot], level);
 	}
 	return 0;
 }
@@ -254,8 +302,11 @@ static int tce_leaves_make(struct iommu_table *tbl, unsigned long index,
 		index = pnv_tce_next(geo, index, 1);
 		if (ret || index >= end)
 			return ret;
-		if (gfpflags_allow_blocking(gfp))
-			cond_resched();
+		if (!gfpflags_allow_blocking(gfp))
+			continue;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
 	}
 }
 
@@ -305,21 +356,13 @@ static __always_inline void tce_place(const struct iommu_table *tbl, unsigned lo
  */
 #define TCE_NO_OWNER	(~0ULL)
 
-static void tce_run_end(struct iommu_tce_change *change, u64 next, unsigned int page_shift)
-{
-	struct iommu_tce_run *run = &change->runs[change->nr_runs - 1];
-
-	if (change->nr_runs)
-		run->n = (next - run->owner) >> page_shift;
-}
-
 /* Return: false if there is no room for a run that begins with @owner; else @next is set. */
 static bool tce_run_begin(struct iommu_tce_change *change, u64 *next, u64 owner,
 			  unsigned int page_shift)
 {
 	if (change->nr_runs == IOMMU_TCE_RUNS)
 		return false;
-	tce_run_end(change, *next, page_shift);
+	iommu_tce_end_run(change, *next, page_shift);
 	change->runs[change->nr_runs++].owner = owner;
 	*next = owner;
 	return true;
@@ -419,7 +462,7 @@ static unsigned long tce_fill(const struct tce_place *place, struct iommu_tce_ch
 		    !tce_run_begin(change, &next, place->owners[i], page_shift))
 			break;
 	}
-	tce_run_end(change, next, page_shift);
+	iommu_tce_end_run(change, next, page_shift);
 	return i;
 }
 
@@ -441,7 +484,7 @@ static unsigned long tce_wipe(const struct tce_place *place, struct iommu_tce_ch
 		i += n;
 		next += n << page_shift;
 	}
-	tce_run_end(change, next, page_shift);
+	iommu_tce_end_run(change, next, page_shift);
 	return i;
 }
 
@@ -505,95 +548,6 @@ static noinline unsigned long tce_change(struct tce_place at, struct iommu_tce_c
 	return n;
 }
 
-/* Make the level that the walk ended in loose. */
-static void tce_take_out(struct pnv_tce_tree *tree, const struct tce_walk *walk,
-			 struct iommu_tce_change *change)
-{
-	tce_clear(walk->up);
-	/* Nobody needs the shadow of an empty level: it holds the list together. */
-	*(void **)tce_shadow(&tree->geo, walk->level) = change->loose;
-	change->loose = walk->level;
-}
-
-/* Take the leaf of @index out of the table, if it is empty, and what becomes empty by it. */
-static void tce_give_back(struct iommu_table *tbl, unsigned long index,
-			  struct iommu_tce_change *change)
-{
-	struct pnv_tce_tree *tree = tbl->it_tree;
-	const unsigned long slots = tce_level_slots(&tree->geo);
-	unsigned int shift = 0;
-	struct tce_walk walk;
-	bool empty;
-
-	/* Who changes many entries relies on levels.  This leaf will be found again. */
-	if (!down_write_trylock(&tree->levels))
-		return;
-	spin_lock(tce_lock(tree, index));
-	empty = tce_walk(tbl, index, 0, &walk) && !*tce_shadow(&tree->geo, walk.up);
-	if (empty)
-		tce_take_out(tree, &walk, change);
-	spin_unlock(tce_lock(tree, index));
-	while (empty) {
-		shift += tree->geo.level_bits;
-		tce_walk(tbl, index, shift, &walk);
-		empty = walk.up && tce_next_used(walk.level, 0, slots) == slots;
-		if (empty)
-			tce_take_out(tree, &walk, change);
-	}
-	up_write(&tree->levels);
-}
-
-/* The leaf of @index has been found empty: it may stay, the one before it not. */
-static noinline void tce_found_empty(struct iommu_table *tbl, unsigned long index,
-				     struct iommu_tce_change *change)
-{
-	struct pnv_tce_tree *tree = tbl->it_tree;
-	unsigned long unit = (index >> tree->unit_bits) + 1, before;
-
-	if (READ_ONCE(tree->emptied) == unit)
-		return;
-	before = xchg(&tree->emptied, unit);
-	if (before && before != unit)
-		tce_give_back(tbl, (before - 1) << tree->unit_bits, change);
-}
-
-/**
- * pnv_tce_free_loose() - free levels that were taken out of a table
- * @tbl: the table
- * @loose: from &iommu_tce_change.loose; the kill has been done
- *
- * Context: Process or hypercall, virtual mode; takes leaf locks.
- */
-void pnv_tce_free_loose(struct iommu_table *tbl, void *loose)
-{
-	struct pnv_tce_tree *tree = tbl->it_tree;
-	unsigned int i;
-	__be64 *level;
-
-	/* Whoever walks does so with a leaf lock held. */
-	for (i = 0; i < PNV_TCE_LOCKS; i++) {
-		spin_lock(&tree->locks[i].lock);
-		spin_unlock(&tree->locks[i].lock);
-	}
-	while (loose) {
-		level = loose;
-		loose = *(void **)tce_shadow(&tree->geo, level);
-		kfree(level);
-	}
-}
-
-/* On to the next pointer of the level that the walk ended in, if it is not too far away. */
-static noinline unsigned long tce_skip_levels(const struct pnv_tce_tree *tree,
-					      unsigned long index, unsigned long left,
-					      struct tce_walk walk)
-{
-	unsigned long slot = walk.slot + 1, end;
-
-	end = min(tce_level_slots(&tree->geo), slot + PNV_TCE_STRETCH);
-	slot = tce_next_used(walk.level, slot, end) - slot;
-	return min(left, tce_walk_rest(&walk, index) + (slot << walk.shift));
-}
-
 /* How many of the entries from @index on need not be looked at, as their unit is empty. */
 static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree,
 					     unsigned long index, unsigned long left)
@@ -608,6 +562,27 @@ static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree,
 	return min(left, unit * size - index);
 }
 
+/* On to the next pointer of the level that the walk ended in, if it is not too far away. */
+static noinline unsigned long tce_skip_levels(const struct pnv_tce_tree *tree,
+					      unsigned long index, unsigned long left,
+					      struct tce_walk walk)
+{
+	unsigned long slot = walk.slot + 1, end;
+
+	end = min(tce_level_slots(&tree->geo), slot + PNV_TCE_STRETCH);
+	slot = tce_next_used(walk.level, slot, end) - slot;
+	return min(left, tce_walk_rest(&walk, index) + (slot << walk.shift));
+}
+
+/* Remember that a level with the next entry may be empty, if the request covers levels. */
+static __always_inline void tce_note_empty(struct iommu_tce_change *change)
+{
+	if (!change->cover_end)
+		return;
+	change->empty = min(change->empty, change->entry);
+	change->empty_end = max(change->empty_end, change->entry + 1);
+}
+
 /**
  * pnv_tce_exchange() - change a run of entries of a table for user space
  * @tbl: the table
@@ -615,13 +590,13 @@ static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree,
  *
  * Goes on until nothing is left, there is no room to report one more old owner,
  * or a stretch of entries was changed, and leaves the rest in @change.  The caller
- * kills, and has what becomes loose freed.
+ * kills, and may have levels that are empty then taken out.
  *
  * Context: Process or hypercall, virtual mode; takes a leaf lock.
  * Return: 0.  -EAGAIN when @change is to be made as a whole and that is not possible, or
  * when the leaf for the first new TCE does not exist; pnv_tce_prealloc() helps with
- * both.  -ENODEV for new TCEs in a table that was closed.  On failure nothing has
- * changed.
+ * both.  For new TCEs -ENODEV in a table that was closed, -EIO in one whose hardware
+ * ignores kills.  On failure nothing has changed.
  */
 int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 {
@@ -639,8 +614,8 @@ int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 		change->perm |= TCE_PCI_READ;	/* IODA2 has no write-only TCE */
 
 	spin_lock(lock);
-	if (change->perm && unlikely(tbl->it_closed)) {
-		ret = -ENODEV;
+	if (change->perm && unlikely(tbl->it_closed || tbl->it_broken)) {
+		ret = tbl->it_closed ? -ENODEV : -EIO;
 	} else if (likely(tce_walk(tbl, index, 0, &walk))) {
 		tce_place(tbl, index, &walk, change->left, &place);
 		if (change->whole && place.n < change->left) {
@@ -659,11 +634,12 @@ int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 		ret = -EAGAIN;
 	} else {
 		n = tce_skip_levels(tree, index, change->left, walk);
+		empty = walk.up;
 	}
 	spin_unlock(lock);
 
-	if (empty && !tbl->it_closed)
-		tce_found_empty(tbl, index, change);
+	if (empty)
+		tce_note_empty(change);
 	change->entry += n;
 	change->left -= n;
 	return ret;
@@ -676,8 +652,9 @@ int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
  * @npages: how many entries
  *
  * Context: Process, may sleep.
- * Return: 0, to be followed by pnv_tce_release() when the entries were changed; or
- * -ENOMEM; levels that were made before the failure remain, empty.
+ * Return: 0, to be followed by pnv_tce_release() when the entries were changed;
+ * -ENOMEM; -EINTR after a fatal signal.  Levels that were made before the failure remain,
+ * empty.  There are never more of them than the table was charged for.
  */
 int pnv_tce_prealloc(struct iommu_table *tbl, unsigned long entry, unsigned long npages)
 {
@@ -699,6 +676,165 @@ int pnv_tce_prealloc(struct iommu_table *tbl, unsigned long entry, unsigned long
 void pnv_tce_release(struct iommu_table *tbl)
 {
 	up_read(&tbl->it_tree->levels);
+}
+
+/* Whether a request covers what there is in the 1 << @shift entries around @index. */
+static bool tce_covers(const struct iommu_table *tbl, const struct iommu_tce_change *change,
+		       unsigned long index, unsigned int shift)
+{
+	unsigned long first = index >> shift << shift;
+	unsigned long end = min(first + (1UL << shift), tbl->it_size);
+
+	return tbl->it_offset + first >= change->cover &&
+	       tbl->it_offset + end <= change->cover_end;
+}
+
+/* Make the level that the walk ended in loose. */
+static void tce_take_out(struct iommu_table *tbl, const struct tce_walk *walk,
+			 struct iommu_tce_change *change)
+{
+	lockdep_assert_held_write(&tbl->it_tree->levels);
+	/* Before others can put a level in its place: they need @levels, too. */
+	if (!change->loose)
+		atomic_inc(&tbl->it_loose);
+	tce_clear(walk->up);
+	/* Nobody needs the shadow of an empty level: it holds the list together. */
+	*(void **)tce_shadow(&tbl->it_tree->geo, walk->level) = change->loose;
+	change->loose = walk->level;
+}
+
+static void tce_take_out_leaf(struct iommu_table *tbl, unsigned long index,
+			      const struct tce_walk *walk, struct iommu_tce_change *change)
+{
+	spinlock_t *lock = tce_lock(tbl->it_tree, index);
+
+	/* Whoever finds the leaf under its lock may fill it. */
+	spin_lock(lock);
+	if (!*tce_shadow(&tbl->it_tree->geo, walk->up))
+		tce_take_out(tbl, walk, change);
+	spin_unlock(lock);
+}
+
+/* Everything in the levels above @index, as far as @next is not in them, has been seen. */
+static void tce_take_out_above(struct iommu_table *tbl, unsigned long index,
+			       unsigned long next, struct iommu_tce_change *change)
+{
+	const struct pnv_tce_tree *tree = tbl->it_tree;
+	const unsigned int bits = tree->geo.level_bits;
+	const unsigned long slots = tce_level_slots(&tree->geo);
+	struct tce_walk walk;
+	unsigned int shift;
+
+	for (shift = bits; shift < tree->top_shift; shift += bits) {
+		if (index >> (shift + bits) == next >> (shift + bits) ||
+		    !tce_covers(tbl, change, index, shift + bits))
+			return;
+		tce_walk(tbl, index, shift, &walk);
+		if (walk.shift != shift)
+			continue;
+		if (tce_next_used(walk.level, 0, slots) != slots)
+			return;
+		tce_take_out(tbl, &walk, change);
+	}
+}
+
+/* Return: where to go on. */
+static unsigned long tce_take_out_some(struct iommu_table *tbl, unsigned long index,
+				       unsigned long end, struct iommu_tce_change *change)
+{
+	const struct pnv_tce_tree *tree = tbl->it_tree;
+	const unsigned int bits = tree->geo.level_bits;
+	unsigned long next;
+	struct tce_walk walk;
+	int work = PNV_TCE_TAKE_OUT;
+
+	for (; index < end && work > 0; index = next) {
+		if (tce_walk(tbl, index, 0, &walk)) {
+			if (tce_covers(tbl, change, index, bits))
+				tce_take_out_leaf(tbl, index, &walk, change);
+			next = ((index >> bits) + 1) << bits;
+			work--;
+		} else {
+			next = index + tce_skip_levels(tree, index, end - index, walk);
+			work -= PNV_TCE_TAKE_OUT_SKIP;
+		}
+		tce_take_out_above(tbl, index, next < end ? next : ~0UL, change);
+	}
+	return index;
+}
+
+/**
+ * pnv_tce_take_out() - take levels out of a table that are empty and that a request covers
+ * @tbl: the table
+ * @change: the request; where exchange found empty levels is where to look
+ *
+ * What was taken out is in &iommu_tce_change.loose.  Levels stay if somebody relies on
+ * some of the table just now.  The next request that covers them will find them.
+ *
+ * Context: Process or hypercall, virtual mode; takes leaf locks.
+ * Return: whether there is more to look at, after a kill and a reschedule.
+ */
+bool pnv_tce_take_out(struct iommu_table *tbl, struct iommu_tce_change *change)
+{
+	struct pnv_tce_tree *tree = tbl->it_tree;
+	unsigned long index = change->empty - tbl->it_offset;
+	unsigned long end = change->empty_end - tbl->it_offset;
+
+	if (change->empty >= change->empty_end || !down_write_trylock(&tree->levels))
+		return false;
+	index = tce_take_out_some(tbl, index, end, change);
+	up_write(&tree->levels);
+	change->empty = tbl->it_offset + index;
+	return index < end;
+}
+
+/**
+ * pnv_tce_free_loose() - free levels that were taken out of a table
+ * @tbl: the table
+ * @loose: from &iommu_tce_change.loose; a kill of the whole table is complete
+ *
+ * Context: Process or hypercall, virtual mode; may sleep; takes leaf locks.
+ */
+void pnv_tce_free_loose(struct iommu_table *tbl, void *loose)
+{
+	struct pnv_tce_tree *tree = tbl->it_tree;
+	unsigned int i;
+	__be64 *level;
+
+	/* Whose kill is not of the whole table from now on does not come before that kill. */
+	smp_mb__before_atomic();
+	atomic_dec(&tbl->it_loose);
+	/* Whoever walks does so with a leaf lock held. */
+	for (i = 0; i < PNV_TCE_LOCKS; i++) {
+		spin_lock(&tree->locks[i].lock);
+		spin_unlock(&tree->locks[i].lock);
+	}
+	while (loose) {
+		level = loose;
+		loose = *(void **)tce_shadow(&tree->geo, level);
+		tce_level_free(tree, level);
+		cond_resched();
+	}
+}
+
+/**
+ * pnv_tce_keep_loose() - keep levels that were taken out of a table
+ * @tbl: the table; it stays one that has loose levels
+ * @loose: from &iommu_tce_change.loose; the kill failed
+ *
+ * Context: Process or hypercall, virtual mode; may sleep.
+ */
+void pnv_tce_keep_loose(struct iommu_table *tbl, void *loose)
+{
+	struct pnv_tce_tree *tree = tbl->it_tree;
+	void **last = &loose;
+
+	while (*last)
+		last = (void **)tce_shadow(&tree->geo, *last);
+	down_write(&tree->levels);
+	*last = tree->kept;
+	tree->kept = loose;
+	up_write(&tree->levels);
 }
 
 /**
@@ -803,34 +939,41 @@ unsigned long pnv_tce_get(struct iommu_table *tbl, long index)
 	return tce_load(walk.level + walk.slot);
 }
 
-/* Free what hangs off a level of height @level, then the level. */
-static void tce_level_free(const struct pnv_tce_geometry *geo, __be64 *table,
-			   unsigned int level)
+/* Free what hangs off a level of height @height, then the level. */
+static void tce_levels_free(const struct pnv_tce_tree *tree, __be64 *level,
+			    unsigned int height)
 {
-	const unsigned long end = level ? tce_level_slots(geo) : 0;
+	const unsigned long end = height ? tce_level_slots(&tree->geo) : 0;
 	unsigned long slot = 0;
 
-	while ((slot = tce_next_used(table, slot, end)) < end) {
-		tce_level_free(geo, tce_level_of(tce_load(&table[slot++])), level - 1);
+	while ((slot = tce_next_used(level, slot, end)) < end) {
+		tce_levels_free(tree, tce_level_of(tce_load(&level[slot++])), height - 1);
 		cond_resched();
 	}
-	kfree(table);
+	tce_level_free(tree, level);
 }
 
 /**
  * pnv_pci_ioda2_table_free_pages() - free all levels and the user view
- * @tbl: a table that is in no window, or one that was never set up
+ * @tbl: a table that is in no window of any hardware, or one that was never set up
  *
  * Context: Process, may sleep.  Cannot fail.
  */
 void pnv_pci_ioda2_table_free_pages(struct iommu_table *tbl)
 {
 	struct pnv_tce_tree *tree = tbl->it_tree;
+	__be64 *level;
 
 	if (!tree)
 		return;
 	if (tbl->it_base)
-		tce_level_free(&tree->geo, (__be64 *)tbl->it_base, tree->geo.levels - 1);
+		tce_levels_free(tree, (__be64 *)tbl->it_base, tree->geo.levels - 1);
+	while (tree->kept) {
+		level = tree->kept;
+		tree->kept = *(void **)tce_shadow(&tree->geo, level);
+		tce_level_free(tree, level);
+		cond_resched();
+	}
 	kfree(tbl->it_userspace);
 	kfree(tree);
 	tbl->it_base = 0;

@@ -15,7 +15,8 @@
 
 #include <linux/types.h>
 
-#define PNV_TCE_MAX_LEVELS	5
+/* Five of the smallest levels have 45 index bits: too many for any page size. */
+#define PNV_TCE_MAX_LEVELS	4
 #define PNV_TCE_MIN_PAGE_SHIFT	12
 #define PNV_TCE_MAX_PAGE_SHIFT	34
 
@@ -23,10 +24,11 @@
 #define PNV_TCE_MIN_LEVEL_BITS	9
 
 /*
- * Bit 59 of a bus address selects the TVE, that is, the window.  The index into the
- * first level must not reach up to it.
+ * Bit 59 of a bus address selects the TVE, that is, the window.  Hardware does not decode
+ * bits 59:55, although its documents do not say so: an index, with all the bits that its
+ * levels have, and the offset in a page are less than 55 bits.
  */
-#define PNV_TCE_MAX_ADDR_BITS	59
+#define PNV_TCE_MAX_ADDR_BITS	54
 
 /**
  * struct pnv_tce_geometry - the shape of a table

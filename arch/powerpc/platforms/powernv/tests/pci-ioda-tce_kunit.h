@@ -180,8 +180,6 @@ static inline struct change_stats change_all(struct kunit *test, struct iommu_ta
 			stats.old += c.runs[i].n;
 		stats.calls++;
 	}
-	if (c.loose)
-		tbl->it_ops->free_loose(tbl, c.loose);
 	return stats;
 }
 

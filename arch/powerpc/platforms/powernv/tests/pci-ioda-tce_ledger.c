@@ -7,19 +7,24 @@
  * the comparison of what is in the ledger with what can be reached from a table.
  */
 #include <linux/atomic.h>
+#include <linux/gfp.h>
 #include <linux/iommu.h>
+#include <linux/kmemleak.h>
 #include <linux/log2.h>
+#include <linux/mm.h>
 #include <linux/of.h>
 #include <linux/rwsem.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/vmstat.h>
 #include "pci-ioda-tce_ledger.h"
 
 struct ledger ledger;
 struct ledger_meeting ledger_meeting;
 
-const struct shape ledger_shapes[LEDGER_SHAPES] = { { 12, 40, 2 }, { 12, 46, 3 }, { 12, 57, 5 } };
+const struct shape ledger_shapes[LEDGER_SHAPES] = { { 12, 40, 2 }, { 12, 46, 3 }, { 12, 48, 4 } };
 
 /* Wait for the other processor, if there is one that comes here too. */
 void ledger_meet(void)
@@ -48,14 +53,23 @@ static unsigned int ledger_find(const void *start)
 	return i;
 }
 
-static void *ledger_alloc(size_t size, gfp_t gfp, int nid)
+/* Slab memory, or pages where @order says how many. */
+static void *ledger_get(size_t size, int order, int nid)
 {
 	unsigned int i = LEDGER_BLOCKS;
-	void *start = NULL;
+	struct page *page;
+	void *start;
 
 	spin_lock(&ledger.lock);
-	if (++ledger.allocs != ledger.fail)
+	if (++ledger.allocs == ledger.fail) {
+		start = NULL;
+	} else if (order < 0) {
 		start = kzalloc_node(size, GFP_ATOMIC | __GFP_NOWARN, nid);
+	} else {
+		page = alloc_pages_node(nid, GFP_ATOMIC | __GFP_NOWARN | __GFP_ZERO | __GFP_COMP,
+					order);
+		start = page ? page_address(page) : NULL;
+	}
 	if (start)
 		i = ledger_find(NULL);
 	if (i < LEDGER_BLOCKS) {
@@ -68,7 +82,19 @@ static void *ledger_alloc(size_t size, gfp_t gfp, int nid)
 	return start;
 }
 
-static void ledger_free(const void *start)
+static void *ledger_alloc(size_t size, gfp_t gfp, int nid)
+{
+	return ledger_get(size, -1, nid);
+}
+
+static struct page *ledger_alloc_pages(int nid, gfp_t gfp, unsigned int order)
+{
+	void *start = ledger_get(PAGE_SIZE << order, order, nid);
+
+	return start ? virt_to_page(start) : NULL;
+}
+
+static void ledger_put(const void *start, int order)
 {
 	unsigned int i;
 
@@ -81,7 +107,10 @@ static void ledger_free(const void *start)
 	if (i < LEDGER_BLOCKS) {
 		/* Who still looks finds nothing. */
 		memset(ledger.blocks[i].start, 0, ledger.blocks[i].size);
-		kfree(start);
+		if (order < 0)
+			kfree(start);
+		else
+			free_pages((unsigned long)start, order);
 		ledger.bytes -= ledger.blocks[i].size;
 		ledger.blocks[i].start = NULL;
 	} else {
@@ -90,38 +119,65 @@ static void ledger_free(const void *start)
 	spin_unlock(&ledger.lock);
 }
 
-#undef kzalloc_node
-#define kzalloc_node(size, gfp, nid)	ledger_alloc(size, gfp, nid)
-#define kfree(start)			ledger_free(start)
-#include "../pci-ioda-tce.c"
-
-static void ledger_kill(struct iommu_table *tbl, unsigned long entry, unsigned long npages)
+static void ledger_account(struct page *page, long pages)
 {
 	spin_lock(&ledger.lock);
+	ledger.page_table_pages += pages;
+	spin_unlock(&ledger.lock);
+}
+
+static void ledger_ignore(const void *start)
+{
+	spin_lock(&ledger.lock);
+	ledger.leak_ignored += !!start;
+	spin_unlock(&ledger.lock);
+}
+
+#undef kzalloc_node
+#undef alloc_pages_node
+#define kzalloc_node(size, gfp, nid)		ledger_alloc(size, gfp, nid)
+#define kfree(start)				ledger_put(start, -1)
+#define alloc_pages_node(nid, gfp, order)	ledger_alloc_pages(nid, gfp, order)
+#define __free_pages(page, order)		ledger_put(page_address(page), order)
+#define kmemleak_ignore(start)			ledger_ignore(start)
+#define mod_lruvec_page_state(page, item, n)	\
+	ledger_account(page, (item) == NR_SECONDARY_PAGETABLE ? (n) : 0)
+#include "../pci-ioda-tce.c"
+
+static int ledger_kill(struct iommu_table *tbl, unsigned long entry, unsigned long npages)
+{
+	int ret = 0;
+
+	spin_lock(&ledger.lock);
 	ledger.kills++;
-	if (entry == tbl->it_offset && npages == tbl->it_size) {
+	if (ledger.refuse) {
+		ret = -EIO;
+	} else if (entry == tbl->it_offset && npages == tbl->it_size) {
 		ledger.whole_kills++;
 		ledger.unkilled = false;
 	}
 	spin_unlock(&ledger.lock);
+	return ret;
 }
 
-static int ledger_exchange(struct iommu_table *tbl, struct iommu_tce_change *c)
+static bool ledger_take_out(struct iommu_table *tbl, struct iommu_tce_change *c)
 {
 	void *loose = c->loose;
-	int ret = pnv_tce_exchange(tbl, c);
+	bool more = pnv_tce_take_out(tbl, c);
 
 	if (c->loose != loose)
 		ledger.unkilled = true;
-	return ret;
+	return more;
 }
 
 struct iommu_table_ops ledger_ops = {
 	.tce_kill = ledger_kill,
 	.prealloc = pnv_tce_prealloc,
 	.release = pnv_tce_release,
-	.exchange = ledger_exchange,
+	.exchange = pnv_tce_exchange,
+	.take_out = ledger_take_out,
 	.free_loose = pnv_tce_free_loose,
+	.keep_loose = pnv_tce_keep_loose,
 	.close = pnv_tce_close,
 	.free = pnv_pci_ioda2_table_free_pages,
 };
@@ -143,6 +199,7 @@ int ledger_init(struct kunit *test)
 void ledger_exit(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, ledger.bytes, 0);
+	KUNIT_EXPECT_EQ(test, ledger.page_table_pages, 0);
 	KUNIT_EXPECT_EQ(test, ledger.bad_frees, 0);
 	KUNIT_EXPECT_EQ(test, ledger.early_frees, 0);
 }
@@ -166,6 +223,7 @@ void ledger_table_end(struct kunit *test, struct iommu_table *tbl)
 {
 	iommu_tce_table_put(tbl);
 	KUNIT_EXPECT_EQ(test, ledger.bytes, 0);
+	KUNIT_EXPECT_EQ(test, ledger.page_table_pages, 0);
 	KUNIT_EXPECT_EQ(test, ledger.bad_frees, 0);
 	KUNIT_EXPECT_EQ(test, ledger.early_frees, 0);
 }

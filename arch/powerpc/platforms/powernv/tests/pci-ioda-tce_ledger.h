@@ -23,8 +23,10 @@
 #define pnv_tce_free			ledger_tce_free
 #define pnv_tce_free_loose		ledger_tce_free_loose
 #define pnv_tce_get			ledger_tce_get
+#define pnv_tce_keep_loose		ledger_tce_keep_loose
 #define pnv_tce_prealloc		ledger_tce_prealloc
 #define pnv_tce_release			ledger_tce_release
+#define pnv_tce_take_out		ledger_tce_take_out
 
 #include "pci-ioda-tce_kunit.h"
 
@@ -41,8 +43,11 @@
  * @early_frees: it freed a level that the hardware had not been told about
  * @fail: make the allocation fail that has this number, counted from 1
  * @unkilled: levels have been taken out since the last kill of the whole table
+ * @refuse: kills fail
  * @kills: kills of any range
  * @whole_kills: kills of the whole table
+ * @page_table_pages: what the kernel shows as pages of page tables
+ * @leak_ignored: slab memory that kmemleak was told of
  */
 struct ledger {
 	spinlock_t lock;	/* for all of it, where two processors work */
@@ -57,8 +62,11 @@ struct ledger {
 	unsigned long early_frees;
 	unsigned long fail;
 	bool unkilled;
+	bool refuse;
 	unsigned long kills;
 	unsigned long whole_kills;
+	long page_table_pages;
+	unsigned long leak_ignored;
 };
 
 extern struct ledger ledger;
@@ -78,7 +86,7 @@ struct ledger_meeting {
 
 extern struct ledger_meeting ledger_meeting;
 
-/* Two, three and five levels; room for hundreds of parts in the first one. */
+/* Two, three and four levels; room for hundreds of parts in the first one. */
 #define LEDGER_SHAPES	3
 extern const struct shape ledger_shapes[LEDGER_SHAPES];
 

@@ -31,8 +31,8 @@ static const struct model_shape model_shapes[] = {
 	{ { 12, 36, 2 }, { 9, 12, 13, 20 }, 16 },
 	{ { 16, 46, 3 }, { 9, 10, 20, 25 }, 24 },
 	{ { 21, 50, 3 }, { 9, 10, 20, 25 }, 30 },
-	{ { 12, 57, 5 }, { 9, 18, 27, 36 }, 12 },
-	{ { 12, 57, 5 }, { 9, 18, 27, 36 }, 21 },
+	{ { 12, 48, 4 }, { 9, 18, 27, 35 }, 12 },
+	{ { 12, 48, 4 }, { 9, 18, 27, 35 }, 21 },
 	{ { 16, 32, 1 }, { 9, 13, 14, 15 }, 20, true },
 	{ { 12, 40, 2 }, { 10, 14, 15, 16 }, 16, true },
 };
@@ -56,7 +56,9 @@ static struct iommu_table_ops model_ops = {
 	.prealloc = pnv_tce_prealloc,
 	.release = pnv_tce_release,
 	.exchange = pnv_tce_exchange,
+	.take_out = pnv_tce_take_out,
 	.free_loose = pnv_tce_free_loose,
+	.keep_loose = pnv_tce_keep_loose,
 	.close = pnv_tce_close,
 	.free = pnv_pci_ioda2_table_free_pages,
 };
@@ -183,8 +185,6 @@ static void model_change(struct model *m, const struct model_new *new, unsigned 
 		i = model_follow(m, new, &c, i, c.entry - tbl->it_offset);
 		m->partial += c.left > 0;
 	}
-	if (c.loose)
-		tbl->it_ops->free_loose(tbl, c.loose);
 }
 
 /* A change of few entries, which must be possible at once and without new levels. */

@@ -34,8 +34,8 @@ FIXTURE_VARIANT_ADD(window, default_4K) { .second = false };
 FIXTURE_VARIANT_ADD(window, second_64K_1_level) { true, SHIFT_64K, 1 };
 FIXTURE_VARIANT_ADD(window, second_64K_2_levels) { true, SHIFT_64K, 2 };
 FIXTURE_VARIANT_ADD(window, second_64K_3_levels) { true, SHIFT_64K, 3 };
+FIXTURE_VARIANT_ADD(window, second_4K_3_levels) { true, SHIFT_4K, 3 };
 FIXTURE_VARIANT_ADD(window, second_4K_4_levels) { true, SHIFT_4K, 4 };
-FIXTURE_VARIANT_ADD(window, second_4K_5_levels) { true, SHIFT_4K, 5 };
 
 /* Let no hugepages be behind the memory, whatever the kernel's pages are. */
 static bool use_base_pages(char *mem, size_t size)

@@ -753,7 +753,7 @@ TEST_F(sweep, C2_CREATE_of_every_shape)
 		0, 1, 4096, PAGE_64K, WIN_SIZE, WIN_SIZE + 1, 3 * WIN_SIZE, 1UL << 45, 1UL << 59,
 		1UL << 63, -PAGE_64K, -1UL,
 	};
-	static const uint32_t levels[] = { 0, 1, 2, 3, 5, 6, 64, 1U << 31, UINT32_MAX };
+	static const uint32_t levels[] = { 0, 1, 2, 3, 4, 5, 6, 64, 1U << 31, UINT32_MAX };
 	const struct call *call = &calls[CREATE];
 	struct world *w = &self->w;
 	unsigned int i, j, k;

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kills that firmware refuses, or has no time for, and what depends on them.
+ *
+ * Needs a PCI device in an IOMMU group of its own that no driver uses; the second window
+ * of its PE is ours as long as a case runs.  The firmware's call is answered by a kprobe.
+ */
+
+#include <linux/iommu.h>
+#include <linux/kprobes.h>
+#include <linux/kref.h>
+#include <linux/pci.h>
+#include <linux/rcupdate.h>
+#include <linux/sizes.h>
+
+#include <asm/opal.h>
+#include "pci-ioda-tce_kunit.h"
+
+#define WINDOW		1
+
+/* Bits for what is to be refused, and what it is answered with for how long. */
+static unsigned int refuse;
+static unsigned int busy;
+static s64 busy_answer;
+
+static unsigned int calls[3];
+static unsigned int outside_rcu;
+
+static bool in_read_section(void)
+{
+	return IS_ENABLED(CONFIG_PREEMPT_RCU) ? rcu_preempt_depth() > 0 : rcu_read_lock_held();
+}
+
+static int answer(struct kprobe *probe, struct pt_regs *regs)
+{
+	unsigned long type = regs->gpr[4];
+
+	calls[type]++;
+	outside_rcu += !in_read_section();
+	if (busy) {
+		busy--;
+		regs->gpr[3] = busy_answer;
+	} else if (refuse & BIT(type)) {
+		regs->gpr[3] = OPAL_HARDWARE;
+	} else {
+		return 0;
+	}
+	regs_set_return_ip(regs, regs->link);
+	return 1;
+}
+
+/* There is one so that the probe is not optimized: what the other says must count. */
+static void answered(struct kprobe *probe, struct pt_regs *regs, unsigned long flags)
+{
+}
+
+static struct kprobe kill_probe = {
+	.symbol_name = "opal_pci_tce_kill",
+	.pre_handler = answer,
+	.post_handler = answered,
+};
+
+static void probe_end(void *probe)
+{
+	unregister_kprobe(probe);
+}
+
+static void owner_end(void *group)
+{
+	struct iommu_table_group *table_group = group;
+
+	table_group->ops->release_ownership(table_group, NULL);
+}
+
+static struct iommu_table_group *unused_group(void)
+{
+	struct iommu_table_group *found = NULL;
+	struct pci_dev *dev = NULL;
+	struct iommu_group *group;
+
+	while (!found && (dev = pci_get_device(PCI_ANY_ID, PCI_ANY_ID, dev))) {
+		group = iommu_group_get(&dev->dev);
+		if (group && !dev->dev.driver && !pci_is_bridge(dev))
+			found = iommu_group_get_iommudata(group);
+		iommu_group_put(group);
+		if (found && !found->ops)
+			found = NULL;
+	}
+	pci_dev_put(dev);
+	return found;
+}
+
+static void unset(void *table_group)
+{
+	struct iommu_table_group *group = table_group;
+
+	refuse = 0;
+	busy = 0;
+	if (group->tables[WINDOW])
+		group->ops->unset_window(group, WINDOW);
+}
+
+/* A table of two levels, in the hardware; one reference is the case's. */
+static struct iommu_table *window_of(struct kunit *test, u64 size)
+{
+	struct iommu_table_group *group = unused_group();
+	struct iommu_table *tbl = NULL;
+
+	KUNIT_ASSERT_NOT_NULL_MSG(test, group, "no device without a driver");
+	/* As it was before its last registration. */
+	kill_probe.addr = NULL;
+	kill_probe.flags = 0;
+	KUNIT_ASSERT_EQ(test, register_kprobe(&kill_probe), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, probe_end, &kill_probe), 0);
+	KUNIT_ASSERT_EQ(test, group->ops->take_ownership(group, NULL), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, owner_end, group), 0);
+	KUNIT_ASSERT_EQ(test, group->ops->create_table(group, WINDOW, 16, size, 2, &tbl), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, table_put, tbl), 0);
+	KUNIT_ASSERT_EQ(test, group->ops->set_window(group, WINDOW, tbl), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unset, group), 0);
+	memset(calls, 0, sizeof(calls));
+	KUNIT_ASSERT_EQ(test, iommu_tce_kill(tbl, tbl->it_offset, 1), 0);
+	if (!calls[OPAL_PCI_TCE_KILL_PAGES])
+		kunit_skip(test, "the kernel does the kills of this PHB itself");
+	memset(calls, 0, sizeof(calls));
+	outside_rcu = 0;
+	return tbl;
+}
+
+static struct iommu_table *window(struct kunit *test)
+{
+	return window_of(test, SZ_64G);
+}
+
+static void T13_refused_kill_is_no_success(struct kunit *test)
+{
+	struct iommu_table *tbl = window(test);
+
+	refuse = BIT(OPAL_PCI_TCE_KILL_PAGES) | BIT(OPAL_PCI_TCE_KILL_PE);
+	KUNIT_EXPECT_EQ(test, iommu_tce_kill(tbl, tbl->it_offset, 1), -EIO);
+	KUNIT_EXPECT_EQ(test, calls[OPAL_PCI_TCE_KILL_PAGES], 1);
+	KUNIT_EXPECT_EQ(test, calls[OPAL_PCI_TCE_KILL_PE], 1);
+	KUNIT_EXPECT_TRUE(test, tbl->it_broken);
+	KUNIT_EXPECT_EQ(test, iommu_tce_kill(tbl, tbl->it_offset, 100), -EIO);
+	KUNIT_EXPECT_EQ(test, calls[OPAL_PCI_TCE_KILL_PE], 2);
+}
+
+static void T13_all_of_the_PE_goes_where_pages_cannot(struct kunit *test)
+{
+	struct iommu_table *tbl = window(test);
+
+	refuse = BIT(OPAL_PCI_TCE_KILL_PAGES);
+	KUNIT_EXPECT_EQ(test, iommu_tce_kill(tbl, tbl->it_offset, 1), 0);
+	KUNIT_EXPECT_EQ(test, calls[OPAL_PCI_TCE_KILL_PAGES], 1);
+	KUNIT_EXPECT_EQ(test, calls[OPAL_PCI_TCE_KILL_PE], 1);
+	KUNIT_EXPECT_FALSE(test, tbl->it_broken);
+}
+
+static void T13_busy_firmware_is_asked_again(struct kunit *test)
+{
+	struct iommu_table *tbl = window(test);
+
+	busy_answer = OPAL_BUSY;
+	busy = 3;
+	KUNIT_EXPECT_EQ(test, iommu_tce_kill(tbl, tbl->it_offset, 1), 0);
+	KUNIT_EXPECT_EQ(test, calls[OPAL_PCI_TCE_KILL_PAGES], 4);
+	busy_answer = OPAL_BUSY_EVENT;
+	busy = 3;
+	KUNIT_EXPECT_EQ(test, iommu_tce_kill(tbl, tbl->it_offset, 1), 0);
+	KUNIT_EXPECT_EQ(test, calls[OPAL_PCI_TCE_KILL_PAGES], 8);
+	KUNIT_EXPECT_EQ(test, calls[OPAL_PCI_TCE_KILL_PE], 0);
+	KUNIT_EXPECT_FALSE(test, tbl->it_broken);
+	busy = UINT_MAX;
+	KUNIT_EXPECT_EQ(test, iommu_tce_kill(tbl, tbl->it_offset, 1), -EIO);
+}
+
+/* Kills of pages do not make the hardware forget where a level was. */
+static void T13_all_of_a_small_window_is_the_PE(struct kunit *test)
+{
+	struct iommu_table *tbl = window_of(test, SZ_2M);
+
+	KUNIT_ASSERT_EQ(test, tbl->it_size, 32);
+	KUNIT_EXPECT_EQ(test, iommu_tce_kill(tbl, tbl->it_offset, 31), 0);
+	KUNIT_EXPECT_EQ(test, calls[OPAL_PCI_TCE_KILL_PE], 0);
+	KUNIT_EXPECT_EQ(test, iommu_tce_kill(tbl, tbl->it_offset, 32), 0);
+	KUNIT_EXPECT_EQ(test, calls[OPAL_PCI_TCE_KILL_PE], 1);
+}
+
+/* From the request to the firmware and back: pages stay pinned, levels stay. */
+static void T13_request_lets_nothing_go_when_firmware_refuses(struct kunit *test)
+{
+	struct iommu_table *tbl = window(test);
+	unsigned long ua = area(test);
+	struct mm_iommu_region *r = region(test, ua, AREA_PAGES);
+
+	KUNIT_EXPECT_EQ(test, map(tbl, 5, 8, ua), 0);
+	KUNIT_EXPECT_EQ(test, census(tbl).levels, 2);
+	refuse = BIT(OPAL_PCI_TCE_KILL_PAGES) | BIT(OPAL_PCI_TCE_KILL_PE);
+	KUNIT_EXPECT_EQ(test, unmap(tbl, 0, tbl->it_size), -EIO);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&r->mapped), 9);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, r), -EBUSY);
+	KUNIT_EXPECT_EQ(test, map(tbl, 5, 1, ua), -EIO);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&r->mapped), 9);
+	refuse = 0;
+	mm_iommu_drop(r, 8);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, r), 0);
+}
+
+/* Links of groups are freed by RCU. */
+static void T17_groups_are_walked_in_a_read_section(struct kunit *test)
+{
+	struct iommu_table *tbl = window(test);
+
+	if (!IS_ENABLED(CONFIG_PREEMPT_RCU) && !IS_ENABLED(CONFIG_DEBUG_LOCK_ALLOC))
+		kunit_skip(test, "a read section cannot be seen in this kernel");
+	KUNIT_EXPECT_EQ(test, iommu_tce_kill(tbl, tbl->it_offset, 1), 0);
+	KUNIT_EXPECT_EQ(test, iommu_tce_kill(tbl, tbl->it_offset, 100), 0);
+	KUNIT_EXPECT_EQ(test, calls[OPAL_PCI_TCE_KILL_PAGES] + calls[OPAL_PCI_TCE_KILL_PE], 2);
+	KUNIT_EXPECT_EQ(test, outside_rcu, 0);
+}
+
+static struct kunit_case kill_cases[] = {
+	KUNIT_CASE(T13_refused_kill_is_no_success),
+	KUNIT_CASE(T13_all_of_the_PE_goes_where_pages_cannot),
+	KUNIT_CASE(T13_busy_firmware_is_asked_again),
+	KUNIT_CASE(T13_all_of_a_small_window_is_the_PE),
+	KUNIT_CASE(T13_request_lets_nothing_go_when_firmware_refuses),
+	KUNIT_CASE(T17_groups_are_walked_in_a_read_section),
+	{ }
+};
+
+static struct kunit_suite kill_suite = {
+	.name = "pnv_kill",
+	.test_cases = kill_cases,
+};
+
+kunit_test_suite(kill_suite);
+
+MODULE_DESCRIPTION("KUnit tests of kills of TCEs on an IODA2 PHB");
+MODULE_LICENSE("GPL");
