@@ -84,6 +84,8 @@ inline exchange(page)
 			mapped = 0;
 			changed = true
 		fi;
+		leaf = NONE;
+		middle = NONE;
 		leaf_lock = false
 	}
 }
@@ -161,6 +163,9 @@ inline flush()
 #endif
 	d_step {
 		failed = kill[_pid] == FAILED;
+#ifndef OLD_T13
+		kill[_pid] = IDLE;
+#endif
 #ifdef OLD_T13_FIRMWARE
 		failed = false;
 #endif
@@ -258,7 +263,7 @@ active [USERS] proctype user()
 			}
 		:: else -> counts[ME]--			/* -ENOMEM, -EIO */
 		fi;
-		d_step { leaf = NONE; middle = NONE; changed = false; failed = false }
+		d_step { changed = false; failed = false }
 	:: exchange(0);					/* UNMAP */
 		if
 		:: skip
