@@ -12,7 +12,8 @@
  *         for user space, with windows_lock held; tce_window_remove()
  *
  * The driver's data is made at SET_IOMMU, with a window, and never reused; nor are tables.
- * Nothing waits inside the container's lock, so what happens under it is one step.  Calls may
+ * Nothing waits inside the container's lock, nor a call that has group_lock, so what happens
+ * there is one step.  Calls may
  * wait for ever, for user space or for each other: the places where that is right are called
  * end*.  Spin reports everybody else who is stuck.  Left out: failures, the mm, KVM, windows
  * that CREATE makes, signals.
@@ -115,7 +116,8 @@ inline use_put(x)
 		:: else ->
 			assert(!d[x].groups && !d[x].programmed && !d[x].windows_lock);
 			d[x].released = true
-		fi
+		fi;
+		x = NONE
 	}
 }
 
@@ -234,16 +236,14 @@ active [GROUPS] proctype group()
 		if
 		:: joined
 		:: else -> x = use; use = NONE
-		fi
+		fi;
+		group_lock.writer = false
 	};
-	up_write(group_lock);
 	if
-	:: x != NONE -> use_put(x); x = NONE
+	:: x != NONE -> use_put(x)
 	:: else
 	fi;
-	device_lock[_pid] = false;
-	device_refs[_pid]--;
-	ended++
+	d_step { device_lock[_pid] = false; device_refs[_pid]--; ended++ }
 }
 
 /* A reset, for which @g was found under the container's lock. */
@@ -252,11 +252,14 @@ inline reset(g)
 	if
 	:: targets & BIT(g) ->
 		atomic { !device_lock[g] -> device_lock[g] = true };
-		assert(device_refs[g]);
-		device_lock[g] = false;
+		d_step {
+			assert(device_refs[g]);
+			device_lock[g] = false;
 #ifndef BAD_EEH
-		device_refs[g]--
+			device_refs[g]--;
 #endif
+			targets = targets & ~BIT(g)
+		}
 	:: else
 	fi
 }
@@ -276,7 +279,6 @@ inline eeh()
 	};
 	reset(0);
 	reset(1);
-	targets = 0;
 #ifdef OLD_C16
 	up_read(groups_lock)
 #endif
@@ -328,15 +330,14 @@ active [CALLERS] proctype call()
 	do
 	:: made -> break
 	:: made ->
-		down_read(group_lock);
-		d_step {
+		atomic {
+			!group_lock.writer && !group_lock.waiting;
 			x = use;
 			if
 			:: x != NONE -> d[x].refs++
 			:: else
 			fi
 		};
-		up_read(group_lock);
 		if
 		:: x == NONE
 		:: x != NONE ->				/* MAP */
@@ -363,8 +364,7 @@ end_user:		served;
 end_remove:		lock_windows();
 			remove();
 			use_put(x)
-		fi;
-		x = NONE
+		fi
 	od;
 	ended++
 }

@@ -12,8 +12,8 @@
  * The table has a root of one slot, a middle node, a leaf of one entry, and one leaf lock.  A
  * kill of pages makes a PHB forget TCEs, not pointers, as PHB3 does; pointers to nothing are
  * not cached, TCEs of nothing are.  A node is used again at once when it was freed.  Left out:
- * runs of entries, several leaves, regions beyond their counts, memory ordering.  As the
- * hardware never ends, nobody's being stuck is seen.
+ * runs of entries, several leaves, regions beyond their counts, memory ordering.  After a
+ * kill that failed one user goes on, the other ends.  As the hardware never does, nobody's being stuck is seen.
  *
  * Must hold: neither walkers nor hardware touch a freed node; hardware never uses a TCE whose
  * count was dropped; when MAP has succeeded, and nobody changed the entry since, DMA sees
@@ -264,7 +264,9 @@ active [USERS] proctype user()
 		:: else -> counts[ME]--			/* -ENOMEM, -EIO */
 		fi;
 		d_step { changed = false; failed = false }
-	:: exchange(0);					/* UNMAP */
+	:: broken && _pid -> break
+	:: !broken || !_pid ->				/* UNMAP */
+		exchange(0);
 		if
 		:: skip
 		:: take_out()
