@@ -7,16 +7,16 @@
  *         (vfio_group_detach_container(), tce_iommu_detach_group(), tce_windows_end()) under
  *         the device_lock; in the end its device is removed.  Who joins last may find the other
  *         gone, and makes new data.
- * userspace  lets calls that wait for it go on, or not
  * call    vfio_container_driver_ioctl() with one of: MAP; tce_eeh_op(); a CREATE that waits
  *         for user space, with windows_lock held; tce_window_remove()
+ * userspace  lets the calls that wait for it go on, or not
  *
  * The driver's data is made at SET_IOMMU, with a window, and never reused; nor are tables.
- * Nothing waits inside the container's lock, nor a call that has group_lock, so what happens
- * there is one step.  Calls may
- * wait for ever, for user space or for each other: the places where that is right are called
- * end*.  Spin reports everybody else who is stuck.  Left out: failures, the mm, KVM, windows
- * that CREATE makes, signals.
+ * Nobody waits with the container's lock, nor does a call with group_lock, so what happens
+ * under them is one step.  Calls may wait for ever, for user space or for each other: the
+ * places where that is right are called end*.  Spin reports everybody else who is stuck.
+ * Left out: failures, the mm, KVM, windows that CREATE makes, signals, and to whom a device
+ * belongs when a reset that began before its group left comes to it.
  *
  * Must hold: a group that leaves never waits for a call; data and tables are freed once, by
  * who is last, and not used after that; no group has a table programmed when it has left, or

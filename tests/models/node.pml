@@ -11,9 +11,10 @@
  *
  * The table has a root of one slot, a middle node, a leaf of one entry, and one leaf lock.  A
  * kill of pages makes a PHB forget TCEs, not pointers, as PHB3 does; pointers to nothing are
- * not cached, TCEs of nothing are.  A node is used again at once when it was freed.  Left out:
- * runs of entries, several leaves, regions beyond their counts, memory ordering.  After a
- * kill that failed one user goes on, the other ends.  As the hardware never does, nobody's being stuck is seen.
+ * not cached, TCEs of nothing are.  A node may be used again as soon as it was freed.  After
+ * a kill that failed one user goes on, the other ends.  As the hardware never ends, it is not
+ * seen if a user is stuck.  Left out: runs of entries, several leaves, regions beyond their
+ * counts, memory ordering.
  *
  * Must hold: neither walkers nor hardware touch a freed node; hardware never uses a TCE whose
  * count was dropped; when MAP has succeeded, and nobody changed the entry since, DMA sees

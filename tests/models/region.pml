@@ -14,7 +14,7 @@
  *
  * There is one range of user memory.  Regions are never reused, so whoever touches one that
  * was freed is seen, later than the last touch if not at once.  What nobody else can tell
- * apart is one step; the regions lock shows where it is held for several.  Left out:
+ * apart is one step; the regions lock is there where it is held for several.  Left out:
  * overlapping ranges, the store of addresses, the charge, real mode (whose drop does less),
  * mm_iommu_cleanup(), memory ordering.
  *
@@ -122,7 +122,10 @@ inline exchange(new, old, refused)
 			TOUCH(new);
 			r[new].held--;
 			r[new].points++;
-			COUNTED(new)
+			COUNTED(new);
+#ifndef OLD_R11
+			new = NONE
+#endif
 		:: else
 		fi
 	fi
@@ -133,12 +136,11 @@ inline let_go(g)
 {
 #ifdef BAD_ORDER
 	d_step { OWNED(g); r[g].held++; drop(g) };
-	r[g].points--;
+	d_step { r[g].points--; g = NONE }
 #else
 	d_step { OWNED(g); r[g].points--; r[g].held++ };
-	d_step { drop(g) };
+	d_step { drop(g); g = NONE }
 #endif
-	g = NONE
 }
 
 /* region_destroy() */
@@ -249,11 +251,11 @@ active [USERS] proctype user()
 		d_step { exchange(g, old, refused) };
 		if
 		:: refused ->				/* -ENODEV */
-refuse:			atomic { OWNED(g); drop(g) }
+refuse:			atomic { OWNED(g); drop(g); g = NONE; refused = false }
 		:: else ->
 #ifdef OLD_R11
 			if
-			:: g != NONE -> TOUCH(g)
+			:: g != NONE -> TOUCH(g); g = NONE
 			:: else
 			fi;
 #endif
@@ -262,14 +264,13 @@ refuse:			atomic { OWNED(g); drop(g) }
 			:: else
 			fi
 		fi;
-next:		atomic { g = NONE; refused = false }
+next:		skip
 	od
 }
 
 active [CONTAINERS] proctype container()
 {
 	byte mine = NONE, g = NONE;
-	bool refused;
 	mtype ret = DONE;
 
 	do
