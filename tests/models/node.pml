@@ -198,17 +198,20 @@ inline take_out()
 			fi;
 			leaf_lock = false
 		};
-		d_step {
-			middle = root;
-			if
-			:: middle != NONE && slot[middle] == NONE ->
-				loose = loose + !took;
-				took = true;
-				root = NONE
-			:: else -> middle = NONE
-			fi;
-			writer = false
-		}
+		if
+		:: d_step {
+				middle = root;
+				if
+				:: middle != NONE && slot[middle] == NONE ->
+					loose = loose + !took;
+					took = true;
+					root = NONE
+				:: else -> middle = NONE
+				fi;
+				writer = false
+			}
+		:: d_step { middle = NONE; writer = false }	/* covers the leaf only */
+		fi
 	:: readers || writer -> leaf = NONE; middle = NONE
 	fi
 }
@@ -265,8 +268,8 @@ active [USERS] proctype user()
 		:: else -> counts[ME]--			/* -ENOMEM, -EIO */
 		fi;
 		d_step { changed = false; failed = false }
-	:: broken && _pid -> break
-	:: !broken || !_pid ->				/* UNMAP */
+	:: broken -> break
+	:: !broken ->					/* UNMAP */
 		exchange(0);
 		if
 		:: skip
