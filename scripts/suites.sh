@@ -12,6 +12,15 @@ host() {
 	return "$status"
 }
 
+models() {
+	local status=0
+	tests/models/run > "$LOGS/models.tap" 2>&1 || status=$?
+	echo "# suite-end models $status" >> "$LOGS/models.tap"
+	cat "$LOGS/models.tap"
+	tap_sum < "$LOGS/models.tap"
+	return "$status"
+}
+
 drift() {
 	local status=0
 	tests/drift/drift.py > "$LOGS/drift.tap" || status=$?
