@@ -7,6 +7,9 @@
  * Pinning may wait for user space, and letting go for whoever has the page locked.  Both happen
  * with a reference to the table instead of the container's lock; the lock is held only while
  * TCEs are written, so that none comes after DISABLE or after the last group has left.
+ *
+ * A page that the hardware may still reach, because it could not be told to forget it, stays
+ * pinned for ever.
  */
 
 #include <linux/mm.h>
@@ -24,11 +27,15 @@ static void v1_unpin(unsigned long tce)
 	unpin_user_pages_dirty_lock(&page, 1, tce & TCE_PCI_WRITE);
 }
 
-static void v1_kill(struct iommu_table *tbl, unsigned long first, unsigned long end)
+/* Return: 0, or an errno when the hardware may still know the old TCEs. */
+static int v1_kill(struct iommu_table *tbl, unsigned long first, unsigned long end)
 {
+	int ret;
+
 	mb(); /* the PHB must see the new TCEs when it reads them again */
-	iommu_tce_kill(tbl, first, end - first);
+	ret = iommu_tce_kill(tbl, first, end - first);
 	iommu_flush_tce(tbl);
+	return ret;
 }
 
 /* Let go of the pages that the last exchange replaced; the kill is done.  Return: how many. */
@@ -52,8 +59,8 @@ static unsigned long v1_retire(struct iommu_table *tbl, const struct iommu_tce_c
  * @cleared: receives how many of them were mapped and are no longer
  *
  * Context: Process, may sleep; no lock that a detach needs.
- * Return: 0; an errno when firmware refused an entry, which stays as it is; the others have
- * been cleared all the same.
+ * Return: 0; an errno when firmware refused an entry, which stays as it is, or a kill: pages
+ * stay pinned then.  The other entries have been cleared all the same.
  */
 int tce_v1_clear(struct iommu_table *tbl, unsigned long entry, unsigned long npages,
 		 unsigned long *cleared)
@@ -68,15 +75,16 @@ int tce_v1_clear(struct iommu_table *tbl, unsigned long entry, unsigned long npa
 	while (change.left) {
 		first = change.entry;
 		err = tbl->it_ops->exchange(tbl, &change);
-		if (change.nr_runs) {
-			v1_kill(tbl, first, change.entry);
-			*cleared += v1_retire(tbl, &change);
-		}
 		if (err) {
 			change.entry++;
 			change.left--;
 			ret = err;
 		}
+		err = change.nr_runs ? v1_kill(tbl, first, change.entry) : 0;
+		if (err)
+			ret = err;
+		else
+			*cleared += v1_retire(tbl, &change);
 		cond_resched();
 	}
 	return ret;
@@ -135,7 +143,7 @@ static int v1_pin(struct iommu_table *tbl, const struct iommu_tce_request *req, 
  * struct v1_mapping - a MAP under way
  * @hpas: where the pinned pages are, by entry; from the start on it is overwritten by the TCEs
  *	that were replaced, of which there cannot be more than new ones
- * @nr_old: how many of these
+ * @nr_old: how many of these; none whose kill failed
  * @end: the entry behind the last one that was written
  */
 struct v1_mapping {
@@ -164,7 +172,7 @@ static int v1_write(struct tce_container *container, struct iommu_table *tbl,
 	};
 	unsigned long end = req->entry + req->npages;
 	const struct tce_window *window;
-	int ret = 0;
+	int ret = 0, err;
 
 	lockdep_assert_held_read(&container->lock);
 	window = tce_window_at(container, iova);
@@ -177,9 +185,10 @@ static int v1_write(struct tce_container *container, struct iommu_table *tbl,
 		change.hpas = m->hpas + (change.entry - req->entry);
 		change.perm = req->perm;
 		ret = tbl->it_ops->exchange(tbl, &change);
-		if (change.entry != m->end)
-			v1_kill(tbl, m->end, change.entry);
-		v1_collect(m, &change, tbl->it_page_shift);
+		err = change.entry != m->end ? v1_kill(tbl, m->end, change.entry) : 0;
+		if (!err)
+			v1_collect(m, &change, tbl->it_page_shift);
+		ret = ret ?: err;
 		m->end = change.entry;
 		cond_resched();
 	}
@@ -227,8 +236,8 @@ free:
  * Context: Process, the one whose memory it is; may sleep.
  * Return: 0; -ENOMEM, -EFAULT for memory that cannot be pinned, -EINTR after a fatal signal
  * while pinning, -EPERM after DISABLE, -ENXIO when the last group has left: nothing has
- * changed.  -EIO when firmware refused an entry, -ENODEV when the last group left meanwhile:
- * the entries before it have been cleared.
+ * changed.  -EIO when firmware refused an entry or a kill, -ENODEV when the last group left
+ * meanwhile: the entries before it have been cleared.
  */
 int tce_v1_map(struct tce_container *container, struct iommu_table *tbl,
 	       const struct iommu_tce_request *req)

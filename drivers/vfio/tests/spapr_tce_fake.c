@@ -51,6 +51,8 @@ static int fake_kill(struct iommu_table *tbl, unsigned long entry, unsigned long
 {
 	struct fake_table *t = to_fake(tbl);
 
+	if (t->fake->deaf)
+		return -EIO;
 	if (!is_stale(t) || entry > t->stale_first || entry + npages < t->stale_end)
 		return 0;
 	if (t->stale_region && atomic_long_read(&t->stale_region->mapped) < t->stale_mapped)

@@ -91,6 +91,7 @@ struct fake_group {
  * @fail: the call of an operation that fails, counted from 1, and what it returns; 0: none
  * @args_go: take @args away when a window is programmed that starts here; 0: do not
  * @refuse: entries of all tables, absolute, that firmware does not let anybody change; or NULL
+ * @deaf: no kill reaches the hardware
  * @seen_early: a window was programmed that guests could have mapped into already
  * @block: the table whose next exchange waits
  * @blocked: it does
@@ -113,6 +114,7 @@ struct fake {
 	} fail[FAKE_OPS];
 	u64 args_go;
 	const unsigned long *refuse;
+	bool deaf;
 	bool seen_early;
 	struct fake_table *block;
 	struct completion blocked;

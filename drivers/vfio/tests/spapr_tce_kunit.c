@@ -502,6 +502,29 @@ static void C24_v1_map_that_is_refused_keeps_nothing(struct kunit *test)
 		KUNIT_EXPECT_FALSE_MSG(test, is_pinned(fake, i), "page %u", i);
 }
 
+/* The page must stay where the device may still reach it; then the test lets go of it. */
+static void T13_v1_keeps_pages_whose_kill_failed(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct page *page;
+
+	fake_attach_all(test, 1);
+	KUNIT_ASSERT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0), 0);
+	KUNIT_ASSERT_EQ(test, fake_map(test, 0, SZ_4K), 0);
+	fake->deaf = true;
+	KUNIT_EXPECT_EQ(test, fake_unmap(test, 0, SZ_4K), -EIO);
+	KUNIT_EXPECT_TRUE(test, is_pinned(fake, 0));
+	fake->deaf = false;
+	if (is_pinned(fake, 0) && get_user_pages_fast(fake->area, 1, 0, &page) == 1) {
+		unpin_user_page(page);
+		put_page(page);
+	}
+	/* A later kill does not make it forget what came before. */
+	KUNIT_ASSERT_EQ(test, fake_map(test, 0, SZ_4K), 0);
+	KUNIT_EXPECT_EQ(test, fake_unmap(test, 0, SZ_4K), 0);
+	KUNIT_EXPECT_FALSE(test, is_pinned(fake, 0));
+}
+
 static void C9_v1_disable_lets_go_of_all(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -529,6 +552,7 @@ static struct kunit_case v1_cases[] = {
 	KUNIT_CASE(C13_v1_takes_one_group_only),
 	KUNIT_CASE(C24_v1_goes_on_behind_a_refused_entry),
 	KUNIT_CASE(C24_v1_map_that_is_refused_keeps_nothing),
+	KUNIT_CASE(T13_v1_keeps_pages_whose_kill_failed),
 	KUNIT_CASE(C9_v1_disable_lets_go_of_all),
 	{ }
 };
