@@ -72,6 +72,25 @@ TEST_F(v2, T22_neighbour_is_plugged)
 	EXPECT_EQ(0, spapr_unregister(self->c, self->mem, MEM_SIZE));
 }
 
+/* There is no window at all when the neighbour comes. */
+TEST_F(v2, T22_neighbour_is_plugged_before_the_first_window)
+{
+	struct spapr_device *neighbour = &self->st.dev[1];
+	uint64_t start;
+
+	if (self->st.ndev < 2 || neighbour->group_id != self->st.dev[0].group_id)
+		SKIP(return, "needs two functions in one group");
+	ASSERT_EQ(0, remove_function(neighbour));
+	ASSERT_TRUE(comes_back(neighbour));
+	ASSERT_EQ(2, spapr_find_devices(self->st.dev, 2));
+	EXPECT_EQ(self->st.dev[0].group_id, neighbour->group_id);
+	ASSERT_EQ(0, spapr_register(self->c, self->mem, MEM_SIZE));
+	ASSERT_EQ(0, spapr_create(self->c, SHIFT_64K, WIN_SIZE, 1, &start));
+	EXPECT_EQ(0, spapr_map(self->c, start, self->mem, MEM_SIZE, MAP_RW));
+	EXPECT_EQ(0, spapr_unmap(self->c, start, MEM_SIZE));
+	EXPECT_EQ(0, spapr_unregister(self->c, self->mem, MEM_SIZE));
+}
+
 /* Given back and taken again, with windows left for the kernel to clean up. */
 TEST_F(v2, T22_T23_all_functions_come_and_go)
 {
