@@ -20,7 +20,8 @@ QEMU_ARCH = QemuArchParams(
                        '-accel', 'tcg,thread=multi',
                        '-device', 'ipmi-bmc-sim,id=bmc0',
                        '-device', 'isa-ipmi-bt,bmc=bmc0,irq=10',
-                       # A device without a driver, for tests of windows.
+                       # A device of two functions without a driver, for tests of windows.
                        '-device', 'pnv-phb,chip-id=0,index=0,id=phb0',
                        '-device', 'pnv-phb-root-port,bus=phb0,id=port0',
-                       '-device', 'edu,bus=port0'])
+                       '-device', 'edu,bus=port0,addr=0.0,multifunction=on',
+                       '-device', 'edu,bus=port0,addr=0.1'])

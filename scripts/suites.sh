@@ -68,7 +68,7 @@ brief() {
 	every_test brief "$huge -a kunit.enable=0 powernv9" "$B/kunit/vmlinux.boot"
 }
 powernv10() { every_test powernv10 "$huge powernv10"; }
-pseries() { guest pseries "$B/kernel/vmlinux.boot" pseries 'spapr_tce_dma -v default_4K -v second_64K_1_level' 'spapr_tce_life -f v1'; }
+pseries() { guest pseries "$B/kernel/vmlinux.boot" pseries 'spapr_tce_dma -v default_4K -v second_64K_1_level' 'spapr_tce_life -f v1' spapr_tce_groups; }
 
 # with KERNEL SECONDS PATTERN...: tests on a kernel with configs/KERNEL.config; `skip`
 # edits their list.
