@@ -213,19 +213,19 @@ static bool region_has(const struct mm_iommu_region *region, unsigned long ua,
 }
 
 /*
- * Unpin consecutive pages.  This goes by folios, within which pages are contiguous
- * in every sense: the structures of a longer run need not be, see pages_run().
+ * Unpin @left consecutive pages from @pfn on.  This goes by folios, within which pages
+ * are contiguous in every sense: the structures of a longer run need not be, see
+ * pages_run().
  */
-static void run_unpin(u64 hpa, unsigned long bytes, void *arg)
+static noinline void folios_unpin(unsigned long pfn, unsigned long left, bool written)
 {
-	unsigned long pfn = PHYS_PFN(hpa), left = bytes >> PAGE_SHIFT, folios = 0, n;
-	const struct mm_iommu_region *region = arg;
+	unsigned long folios = 0, n;
 	struct folio *folio;
 
 	for (; left; left -= n, pfn += n) {
 		folio = page_folio(pfn_to_page(pfn));
 		n = min(left, folio_pfn(folio) + folio_nr_pages(folio) - pfn);
-		if (region->written && !folio_test_dirty(folio)) {
+		if (written && !folio_test_dirty(folio)) {
 			folio_lock(folio);
 			folio_mark_dirty(folio);
 			folio_unlock(folio);
@@ -234,6 +234,17 @@ static void run_unpin(u64 hpa, unsigned long bytes, void *arg)
 		if (++folios % PIN_BATCH == 0)
 			cond_resched();
 	}
+}
+
+/* Unpin a contiguous piece of a region; where pages are all over the place, it is one. */
+static void run_unpin(u64 hpa, unsigned long bytes, void *arg)
+{
+	const struct mm_iommu_region *region = arg;
+
+	if (bytes == PAGE_SIZE && !region->written)
+		unpin_user_page(pfn_to_page(PHYS_PFN(hpa)));
+	else
+		folios_unpin(PHYS_PFN(hpa), bytes >> PAGE_SHIFT, region->written);
 }
 
 /* Let go of the pages below user address @end, whose places are stored. */
