@@ -13,7 +13,7 @@ QEMU_ARCH = QemuArchParams(
     qemu_arch='ppc64',
     kernel_path='vmlinux.boot',
     # 7.x runs no test by itself unless told to.
-    kernel_command_line='console=hvc0 panic=-1 oops=panic kunit.autorun=1',
+    kernel_command_line='console=hvc0 slub_debug=P panic=-1 oops=panic kunit.autorun=1',
     # kunit.py gives -nodefaults, which takes the management controller away;
     # the firmware needs one to reboot, and that is how the run ends.
     extra_qemu_params=['-M', 'powernv9', '-m', '2G', '-smp', '2',

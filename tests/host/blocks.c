@@ -9,27 +9,42 @@
 #define GFP_KERNEL_ACCOUNT	0
 #define __GFP_NOWARN		0
 
-static long allocations, fail_at = -1, live;
+static long allocations, fail_at = -1, live, scheduled, signal_after = -1;
+static size_t largest_allocation;
+static void *every_chunk;	/* where not NULL, chunks are this one, and take no memory */
+
+#define CHUNK_BYTES		4096UL
 
 static void *allocate(size_t n, size_t size)
 {
 	if (allocations++ == fail_at)
 		return NULL;
+	if (n * size > largest_allocation)
+		largest_allocation = n * size;
 	live++;
-	return calloc(n, size);
+	return every_chunk && n * size == CHUNK_BYTES ? every_chunk : calloc(n, size);
 }
 
 static void release(void *p)
 {
 	live -= !!p;
-	free(p);
+	if (p != every_chunk)
+		free(p);
 }
 
+/* A fatal signal comes when cond_resched() was called so many times. */
+static int killed(void)
+{
+	return signal_after >= 0 && scheduled >= signal_after;
+}
+
+#define EINTR			4
 #define ENOMEM			12
 #define kcalloc(n, size, gfp)	allocate(n, size)
 #define kmalloc_array(n, size, gfp) allocate(n, size)
 #define kfree(p)		release(p)
-#define cond_resched()		do { } while (0)
+#define cond_resched()		(scheduled++)
+#define fatal_signal_pending(t)	killed()
 
 #include "asm/mm_iommu_blocks.h"
 #include "tap.h"
@@ -106,19 +121,38 @@ static unsigned long right(const struct mm_iommu_blocks *blocks, unsigned long n
 	return good;
 }
 
-/* Runs cover everything, are contiguous, and end where contiguity does. */
+/* What mm_iommu_blocks_runs() told: pages that were right, and pieces cut too short. */
+struct runs {
+	unsigned long pages, wrong;
+};
+
+static void run_seen(u64 hpa, unsigned long bytes, void *arg)
+{
+	struct runs *runs = arg;
+	unsigned long i;
+
+	runs->wrong += !bytes || bytes % PAGE || runs->pages + bytes / PAGE > pages;
+	if (runs->wrong)
+		return;
+	runs->wrong += runs->pages && where[runs->pages - 1] + PAGE == hpa;
+	for (i = 0; i < bytes / PAGE; i++)
+		runs->wrong += where[runs->pages + i] != hpa + i * PAGE;
+	runs->pages += i;
+}
+
+/* Runs cover everything up to an end, are contiguous, and end where contiguity does. */
 static int runs_right(const struct mm_iommu_blocks *blocks)
 {
-	unsigned long i, n, max = pages;
+	unsigned long ends[] = { 0, 1, pages / 2, pages }, i;
+	struct runs runs;
 
-	for (i = 0; i < pages; i += n) {
-		n = mm_iommu_blocks_run(blocks, first + i * PAGE, first + max * PAGE) / PAGE;
-		if (!n || where[i + n - 1] != where[i] + (n - 1) * PAGE)
-			return 0;
-		if (i + n < pages && where[i + n] == where[i] + n * PAGE)
+	for (i = 0; i < 4; i++) {
+		runs = (struct runs){ };
+		mm_iommu_blocks_runs(blocks, first + ends[i] * PAGE, run_seen, &runs);
+		if (runs.wrong || runs.pages != ends[i])
 			return 0;
 	}
-	return i == pages;
+	return 1;
 }
 
 static void check(const char *name, unsigned long most)
@@ -250,11 +284,105 @@ static void cost(void)
 		piece((1UL << 40) + ((i ^ 3) << 25), 512);
 	allocations = 0;
 	store(&blocks, 512, &done);
-	tap(mm_iommu_blocks_count(&blocks) == 8 && blocks.chunks == &blocks.only && live == 1,
+	tap(mm_iommu_blocks_count(&blocks) == 8 && blocks.dir == &blocks.chunk && live == 1,
 	    "a_region_of_eight_blocks_is_one_object", "%lu blocks, %ld objects",
 	    mm_iommu_blocks_count(&blocks), live);
 	mm_iommu_blocks_free(&blocks);
 	tap(live == 0, "nothing_is_left", "%ld", live);
+}
+
+/* Where page @i is, no two of a block's side by side. */
+static u64 scattered(unsigned long i)
+{
+	return (u64)(i * 2654435761UL % (1UL << 24)) << 16;
+}
+
+/* More chunks than a directory has room for, and one more block than they hold. */
+static void several_directories(void)
+{
+	unsigned long n = 2 * 2048 * 512 + 1, i, bad = 0;
+	struct mm_iommu_blocks blocks;
+
+	largest_allocation = 0;
+	first = 0x7fff00000000;
+	if (mm_iommu_blocks_init(&blocks, first, first + n * PAGE - 1))
+		bad++;
+	for (i = 0; !bad && i < n; i++)
+		bad += mm_iommu_blocks_add(&blocks, first + i * PAGE, scattered(i), PAGE) != 0;
+	for (i = 0; !bad && i < n; i++)
+		bad += mm_iommu_blocks_hpa(&blocks, first + i * PAGE + 7) != scattered(i) + 7;
+	tap(!bad && blocks.shift == 16, "several_directories", "%lu wrong, block shift %u", bad,
+	    blocks.shift);
+	mm_iommu_blocks_free(&blocks);
+	tap(live == 0, "several_directories_are_freed", "%ld left", live);
+}
+
+/*
+ * A region whose first page is odd, so that all of it is in pages: only the ends are filled
+ * in.  Then one whose last page is odd, which must be cut up as a whole.
+ */
+static void R13_no_large_allocation(unsigned int page_shift, unsigned int odd_shift)
+{
+	unsigned long page = 1UL << page_shift, size = 1UL << 44, bad = 0, ua;
+	static u64 chunk[CHUNK_BYTES / sizeof(u64)];
+	struct mm_iommu_blocks blocks;
+
+	every_chunk = chunk;
+	largest_allocation = 0;
+	first = 1UL << 45;
+	bad += mm_iommu_blocks_init(&blocks, first, first + size - 1) != 0;
+	bad += mm_iommu_blocks_add(&blocks, first, page, page) != 0;
+	bad += mm_iommu_blocks_put(&blocks, first + size - page, 42 * page, page) != 0;
+	bad += mm_iommu_blocks_hpa(&blocks, first + size - 1) != 43 * page - 1;
+	bad += blocks.shift != page_shift;
+	mm_iommu_blocks_free(&blocks);
+
+	size = 1UL << odd_shift;
+	bad += mm_iommu_blocks_init(&blocks, first, first + size - 1) != 0;
+	for (ua = first; ua < first + size - (1UL << 34); ua += 1UL << 34)
+		bad += mm_iommu_blocks_add(&blocks, ua, ua ^ 1UL << 36, 1UL << 34) != 0;
+	bad += mm_iommu_blocks_add(&blocks, ua, ua ^ 1UL << 36, (1UL << 34) - page) != 0;
+	bad += mm_iommu_blocks_add(&blocks, first + size - page, page, page) != 0;
+	bad += blocks.shift != page_shift;
+	mm_iommu_blocks_free(&blocks);
+	tap(!bad && live == 0 && largest_allocation <= 65536,
+	    page_shift == 16 ? "R13_16_TiB_of_64K_pages" : "R13_16_TiB_of_4K_pages",
+	    "%lu wrong, %ld left, largest allocation %zu", bad, live, largest_allocation);
+	every_chunk = NULL;
+}
+
+/* Hugepages and an odd page behind them, then cut up and freed. */
+static void R12_long_loops(void)
+{
+	unsigned long chunks = 64, n = chunks * 512, i, before;
+	struct mm_iommu_blocks blocks;
+	int ret = 0;
+
+	first = 1UL << 45;
+	for (i = 0; i < 2; i++) {
+		scheduled = 0;
+		signal_after = -1;
+		ret = mm_iommu_blocks_init(&blocks, first, first + (n + 1) * PAGE - 1);
+		if (!ret)
+			ret = mm_iommu_blocks_add(&blocks, first, 1UL << 45, n * PAGE);
+		signal_after = i ? scheduled + 3 : -1;
+		if (!ret)
+			ret = mm_iommu_blocks_add(&blocks, first + n * PAGE, PAGE, PAGE);
+		if (i)
+			break;
+		tap(!ret && scheduled >= (long)chunks / 2, "R12_cutting_up_reschedules", "%d, %ld times",
+		    ret, scheduled);
+		before = scheduled;
+		mm_iommu_blocks_free(&blocks);
+		tap(scheduled - (long)before >= (long)chunks / 2, "R12_freeing_reschedules", "%ld times",
+		    scheduled - (long)before);
+	}
+	tap(ret == -EINTR && blocks.shift > 16 &&
+	    mm_iommu_blocks_hpa(&blocks, first + 5) == (1UL << 45) + 5,
+	    "R12_a_fatal_signal_ends_the_cutting_up", "%d, %ld times", ret, scheduled);
+	signal_after = -1;
+	mm_iommu_blocks_free(&blocks);
+	tap(live == 0, "R12_nothing_is_left", "%ld", live);
 }
 
 int main(void)
@@ -263,5 +391,9 @@ int main(void)
 	random_shapes();
 	failures();
 	cost();
+	several_directories();
+	R13_no_large_allocation(16, 44);
+	R13_no_large_allocation(12, 38);
+	R12_long_loops();
 	return tap_end();
 }

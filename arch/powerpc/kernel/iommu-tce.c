@@ -204,6 +204,8 @@ static void batch_add_run(struct tce_batch *batch, const struct iommu_tce_run *r
 			break;
 		n = pages_in_region(region, ua, left, page_shift);
 		batch_add(batch, region, n);
+		if (unlikely(n < left))
+			cond_resched();
 	}
 }
 
@@ -246,7 +248,7 @@ static __always_inline void batch_finish(struct tce_batch *batch)
 	batch_flush(batch);
 }
 
-/* Give back the counts of a request from its @done-th page on. */
+/* Give back the counts of a request from its @done-th page on; cannot be interrupted. */
 static void request_unhold(const struct iommu_table *tbl, const struct iommu_tce_request *req,
 			   unsigned long done, unsigned long npages)
 {
@@ -260,18 +262,33 @@ static void request_unhold(const struct iommu_table *tbl, const struct iommu_tce
 			return;
 		n = pages_in_region(region, ua, npages - done, tbl->it_page_shift);
 		mm_iommu_drop(region, n);
+		cond_resched();
 	}
 }
 
-/* Count all TCEs of a request in their regions, or none; @first is the first region. */
+/**
+ * struct tce_source - the region that the next TCEs of a request point into
+ * @region: the region; not to be looked at once all of its counts went into TCEs, which
+ *	others may clear: it may be gone then
+ * @last: its last user address, which is all that is needed to see that it is through
+ */
+struct tce_source {
+	struct mm_iommu_region *region;
+	unsigned long last;
+};
+
+/*
+ * Count all TCEs of a request in their regions, or none; @source is the first region.
+ * Return: 0; -EINVAL when some memory cannot be had, -EINTR after a fatal signal.
+ */
 static __always_inline int request_hold(const struct iommu_table *tbl,
 					const struct iommu_tce_request *req,
-					struct mm_iommu_region **first)
+					struct tce_source *source)
 {
 	struct mm_iommu_region *region;
 	unsigned long done = 0, n;
 
-	while (done < req->npages) {
+	for (;;) {
 		n = req->npages - done;
 		region = mm_iommu_hold(req->mm, req->ua + (done << tbl->it_page_shift),
 				       tbl->it_page_shift, &n);
@@ -281,27 +298,40 @@ static __always_inline int request_hold(const struct iommu_table *tbl,
 		}
 		if (req->perm & TCE_PCI_WRITE)
 			mm_iommu_mark_written(region);
-		if (!done)
-			*first = region;
+		if (!done) {
+			source->region = region;
+			source->last = region->last;
+		}
 		done += n;
+		if (likely(done == req->npages))
+			return 0;
+		if (fatal_signal_pending(current)) {
+			request_unhold(tbl, req, 0, done);
+			return -EINTR;
+		}
+		cond_resched();
 	}
-	return 0;
 }
 
-/* Describe the next TCEs, as many as one chunk of addresses has. */
+/*
+ * Describe the next TCEs, as many as one chunk of addresses has.  The request still holds
+ * their counts, and with them the region that they point into.
+ */
 static __always_inline void request_aim(struct tce_batch *batch,
 					const struct iommu_tce_request *req,
-					struct mm_iommu_region **region)
+					struct tce_source *source)
 {
 	struct iommu_tce_change *change = &batch->change;
 	unsigned int page_shift = batch->tbl->it_page_shift;
 	unsigned long done = change->entry - req->entry, bytes;
 	unsigned long ua = req->ua + (done << page_shift);
 
-	if (ua > (*region)->last)
-		*region = mm_iommu_owner(req->mm, ua);
-	change->hpas = mm_iommu_hpas(*region, ua, &bytes);
-	change->hpa_shift = (*region)->blocks.shift;
+	if (ua > source->last) {
+		source->region = mm_iommu_owner(req->mm, ua);
+		source->last = source->region->last;
+	}
+	change->hpas = mm_iommu_hpas(source->region, ua, &bytes);
+	change->hpa_shift = source->region->blocks.shift;
 	change->hpa_offset = ua & ((1UL << change->hpa_shift) - 1);
 	change->owner = ua;
 	change->perm = req->perm;
@@ -319,7 +349,7 @@ static __always_inline int request_fill(struct tce_batch *batch)
 
 /* Write all TCEs of a request, whose levels exist. */
 static int request_fill_all(struct tce_batch *batch, const struct iommu_tce_request *req,
-			    struct mm_iommu_region *region)
+			    struct tce_source *source)
 {
 	const unsigned long end = req->entry + req->npages;
 	int ret;
@@ -331,20 +361,20 @@ static int request_fill_all(struct tce_batch *batch, const struct iommu_tce_requ
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
-		request_aim(batch, req, &region);
+		request_aim(batch, req, source);
 	}
 }
 
 /* Nothing has been written: make the levels, then write. */
 static int request_fill_levels(struct tce_batch *batch, const struct iommu_tce_request *req,
-			       struct mm_iommu_region *region)
+			       struct tce_source *source)
 {
 	const struct iommu_table_ops *ops = batch->tbl->it_ops;
 	int ret;
 
 	batch->change.whole = false;
 	if (!ops->prealloc)
-		return request_fill_all(batch, req, region);
+		return request_fill_all(batch, req, source);
 
 	ret = ops->prealloc(batch->tbl, req->entry, req->npages);
 	if (ret == -ENOMEM) {
@@ -355,7 +385,7 @@ static int request_fill_levels(struct tce_batch *batch, const struct iommu_tce_r
 	}
 	if (ret)
 		return ret;
-	ret = request_fill_all(batch, req, region);
+	ret = request_fill_all(batch, req, source);
 	ops->release(batch->tbl);
 	return ret;
 }
@@ -375,23 +405,23 @@ static int request_fill_levels(struct tce_batch *batch, const struct iommu_tce_r
  */
 int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 {
-	struct mm_iommu_region *region;
 	struct tce_batch batch __uninitialized;
+	struct tce_source source;
 	int ret;
 
 	if (!req->npages)
 		return 0;
-	ret = request_hold(tbl, req, &region);
+	ret = request_hold(tbl, req, &source);
 	if (ret)
 		return ret;
 
 	batch_init(&batch, tbl, req->mm, req->entry, 0);
-	request_aim(&batch, req, &region);
+	request_aim(&batch, req, &source);
 	/* The levels for a few entries mostly exist, and keeping them is not for free. */
 	batch.change.whole = req->npages <= min(batch.change.left, IOMMU_TCE_RUNS);
 	ret = batch.change.whole ? request_fill(&batch) : -EAGAIN;
 	if (ret == -EAGAIN)
-		ret = request_fill_levels(&batch, req, region);
+		ret = request_fill_levels(&batch, req, &source);
 	batch_finish(&batch);
 
 	ret = ret ?: batch.error;

@@ -15,13 +15,16 @@
  * The last unregistration fails with -EBUSY while TCEs remain and changes
  * nothing.  Only a container that goes away for good may leave TCEs of another
  * container behind (mm_iommu_abandon()): the region is then an orphan.  It takes
- * no new TCE, and a work item lets its pages go when the last TCE is gone.
+ * no new TCE, and a work item lets its pages go when the last TCE is gone.  Who
+ * registers the range of an orphan adopts it, but only if its pages are still what
+ * is mapped there: devices must not get memory that the process has replaced.
  *
  * All regions of an mm hang off mm->context.iommu_regions: a latched tree ordered
  * by user address, in which walkers find a node whatever a writer is doing, in
  * O(log n) steps and without a lock.  Regions never overlap.  Where the memory is,
  * is kept by blocks (asm/mm_iommu_blocks.h).  The structures that a walker touches
  * (region, tree node, blocks) are slab memory, so they are in the linear mapping.
+ * Regions have a cache of their own, which keeps to cache lines.
  *
  * Locks: the regions lock (a mutex per mm) guards the tree and the registrations,
  * for moments only.  Walkers need only an RCU read section, and to use a region
@@ -31,15 +34,22 @@
  * the range in the tree meanwhile, where other registrations meet it and nobody
  * can map to it.  Whoever wants the same range waits for the outcome, and tries
  * alone if there is no region then.  Pages are let go outside the lock too, in
- * process context, and uncharged after that.
+ * process context, and uncharged after that.  Until then they are leaving: a
+ * registration for which the limit leaves no room waits for them.  Work items that
+ * let go run on a workqueue of this file's, a few at a time, for they may wait for
+ * the mmap_lock of a process.
  *
  * Cannot fail: unpinning, dropping counts, abandoning, the clean-up with the mm.
  */
 
+#include <linux/cache.h>
+#include <linux/init.h>
 #include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
+#include <linux/pagemap.h>
+#include <linux/printk.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -51,18 +61,33 @@
 /* Pages that are pinned, or let go, without looking up. */
 #define PIN_BATCH	512UL
 
+/* Regions, or dead mms, that are let go by work items at once. */
+#define RELEASE_AT_ONCE	4
+
+/* Lookups and counting meet in no cache line. */
+static_assert(offsetofend(struct mm_iommu_region, written) <= SMP_CACHE_BYTES);
+static_assert(offsetof(struct mm_iommu_region, mapped) % SMP_CACHE_BYTES == 0);
+static_assert(sizeof(struct mm_iommu_region) % SMP_CACHE_BYTES == 0);
+
+static struct kmem_cache *region_cache __ro_after_init;
+static struct workqueue_struct *region_wq __ro_after_init;
+
+atomic_long_t mm_iommu_forgotten = ATOMIC_LONG_INIT(0);
+
 /**
  * struct mm_iommu_regions - all regions of an mm
  * @lock: taken to change @tree or the @used count of a region
  * @tree: the regions by user address
  * @settled: how many pending regions have been published or given up; @lock
- * @wait: for a change of @settled
+ * @leaving: regions that have no count left and are still charged
+ * @wait: for a change of @settled, or for @leaving to become 0
  * @cleanup: lets go what was forgotten when the mm dies
  */
 struct mm_iommu_regions {
 	struct mutex lock;	/* for tree, used, pending, settled */
 	struct latch_tree_root tree;
 	unsigned long settled;
+	atomic_long_t leaving;
 	wait_queue_head_t wait;
 	struct work_struct cleanup;
 };
@@ -113,7 +138,7 @@ static __always_inline struct mm_iommu_region *region_find(struct mm_iommu_regio
 /* Whether TCEs may be added: neither pending nor an orphan. */
 static notrace bool region_usable(const struct mm_iommu_region *region)
 {
-	/* Pairs with region_settle(): the rest of the region can be seen, too. */
+	/* Pairs with region_publish(): the rest of the region can be seen, too. */
 	return smp_load_acquire(&region->used);
 }
 
@@ -145,16 +170,15 @@ static unsigned long region_pages(const struct mm_iommu_region *region)
 }
 
 /*
- * How many of @pages are consecutive, from @first on, at most @max.  Within a memory
- * section consecutive pages have consecutive structures, and only there: the caller
- * does not ask across the end of one.
+ * How many of @pages are consecutive, from @first on, at most @max.  The numbers are
+ * compared: structures of consecutive pages need not be consecutive, nor those that
+ * are belong to consecutive pages.
  */
 static unsigned long pages_run(struct page **pages, unsigned long max)
 {
-	struct page *first = pages[0];
-	unsigned long n = 1;
+	unsigned long pfn = page_to_pfn(pages[0]), n = 1;
 
-	while (n < max && pages[n] == first + n)
+	while (n < max && page_to_pfn(pages[n]) == pfn + n)
 		n++;
 	return n;
 }
@@ -163,118 +187,175 @@ static unsigned long pages_run(struct page **pages, unsigned long max)
 static int region_store(struct mm_iommu_region *region, unsigned long ua, struct page **pages,
 			unsigned long n)
 {
-	unsigned long done, run, pfn;
+	unsigned long done, run;
 	int ret;
 
 	for (done = 0; done < n; done += run) {
-		pfn = page_to_pfn(pages[done]);
-		run = pages_run(pages + done, min(n - done, PAGES_PER_SECTION -
-						  pfn % PAGES_PER_SECTION));
+		run = pages_run(pages + done, n - done);
 		ret = mm_iommu_blocks_add(&region->blocks, ua + (done << PAGE_SHIFT),
-					  PFN_PHYS(pfn), run << PAGE_SHIFT);
+					  page_to_phys(pages[done]), run << PAGE_SHIFT);
 		if (ret)
 			return ret;
 	}
 	return 0;
 }
 
-static void run_unpin(u64 hpa, unsigned long bytes, bool written)
+/* Whether @n pages from user address @ua on are those that are stored. */
+static bool region_has(const struct mm_iommu_region *region, unsigned long ua,
+		       struct page **pages, unsigned long n)
 {
-	struct page *page = pfn_to_page(PHYS_PFN(hpa));
+	unsigned long i;
 
-	if (bytes > PAGE_SIZE || written)
-		unpin_user_page_range_dirty_lock(page, bytes >> PAGE_SHIFT, written);
+	for (i = 0; i < n; i++, ua += PAGE_SIZE)
+		if (page_to_phys(pages[i]) != mm_iommu_blocks_hpa(&region->blocks, ua))
+			return false;
+	return true;
+}
+
+/*
+ * Unpin @left consecutive pages from @pfn on.  This goes by folios, within which pages
+ * are contiguous in every sense: the structures of a longer run need not be, see
+ * pages_run().
+ */
+static noinline void folios_unpin(unsigned long pfn, unsigned long left, bool written)
+{
+	unsigned long folios = 0, n;
+	struct folio *folio;
+
+	for (; left; left -= n, pfn += n) {
+		folio = page_folio(pfn_to_page(pfn));
+		n = min(left, folio_pfn(folio) + folio_nr_pages(folio) - pfn);
+		if (written && !folio_test_dirty(folio)) {
+			folio_lock(folio);
+			folio_mark_dirty(folio);
+			folio_unlock(folio);
+		}
+		unpin_user_folio(folio, n);
+		if (++folios % PIN_BATCH == 0)
+			cond_resched();
+	}
+}
+
+/* Unpin a contiguous piece of a region; where pages are all over the place, it is one. */
+static void run_unpin(u64 hpa, unsigned long bytes, void *arg)
+{
+	const struct mm_iommu_region *region = arg;
+
+	if (bytes == PAGE_SIZE && !region->written)
+		unpin_user_page(pfn_to_page(PHYS_PFN(hpa)));
 	else
-		unpin_user_page(page);
+		folios_unpin(PHYS_PFN(hpa), bytes >> PAGE_SHIFT, region->written);
 }
 
 /* Let go of the pages below user address @end, whose places are stored. */
 static void region_unpin(struct mm_iommu_region *region, unsigned long end)
 {
-	unsigned long ua, bytes, batch = 0;
-
-	for (ua = region->ua; ua != end; ua += bytes) {
-		bytes = mm_iommu_blocks_run(&region->blocks, ua,
-					    ua + min(end - ua, PIN_BATCH << PAGE_SHIFT));
-		run_unpin(mm_iommu_blocks_hpa(&region->blocks, ua), bytes, region->written);
-		batch += bytes;
-		if (batch >= PIN_BATCH << PAGE_SHIFT) {
-			batch = 0;
-			cond_resched();
-		}
-	}
+	mm_iommu_blocks_runs(&region->blocks, end, run_unpin, region);
 }
 
 /*
- * Pin and store up to @want pages from user address @ua on; at most a batch.
+ * Pin up to @want pages from user address @ua on; at most a batch.
  * Return: how many, or a negative errno when none was.
  */
-static long region_pin_some(struct mm_iommu_region *region, unsigned long ua,
-			    unsigned long want, struct page **pages)
+static long pages_pin(unsigned long ua, unsigned long want, struct page **pages)
 {
 	long got;
-	int ret;
 
 	if (fatal_signal_pending(current))
 		return -EINTR;
 	got = pin_user_pages_fast(ua, min(want, PIN_BATCH), FOLL_WRITE | FOLL_LONGTERM, pages);
-	if (got == -ENOMEM || got == -EINTR)
+	if (got > 0)
 		return got;
-	if (got <= 0)
-		return -EFAULT;
-	ret = region_store(region, ua, pages, got);
-	if (!ret)
-		return got;
-	unpin_user_pages(pages, got);
-	return ret;
+	/* Who is killed while waiting for mmap_lock gets other errnos from there. */
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	return got == -ENOMEM ? -ENOMEM : -EFAULT;
 }
 
-/* All pages, or none and a negative errno. */
+/* An array for a batch of the pages of a region. */
+static struct page **region_batch(const struct mm_iommu_region *region)
+{
+	return kmalloc_array(min(PIN_BATCH, region_pages(region)), sizeof(struct page *),
+			     GFP_KERNEL_ACCOUNT);
+}
+
+/* Pin and store all pages of a pending region, or none and a negative errno. */
 static int region_pin(struct mm_iommu_region *region)
 {
-	unsigned long ua = region->ua, left;
-	struct page **pages;
-	long ret;
+	unsigned long ua = region->ua, left = region_pages(region);
+	struct page **pages = region_batch(region);
+	int ret = pages ? 0 : -ENOMEM;
+	long got;
 
-	ret = mm_iommu_blocks_init(&region->blocks, region->ua, region->last);
-	if (ret)
-		return ret;
-	pages = kmalloc_array(min(PIN_BATCH, region_pages(region)), sizeof(*pages),
-			      GFP_KERNEL_ACCOUNT);
-	if (!pages)
-		ret = -ENOMEM;
-
-	for (left = region_pages(region); left && ret >= 0; left -= ret) {
-		ret = region_pin_some(region, ua, left, pages);
-		if (ret < 0)
+	ret = mm_iommu_blocks_init(&region->blocks, region->ua, region->last) ?: ret;
+	while (left && !ret) {
+		got = pages_pin(ua, left, pages);
+		if (got < 0) {
+			ret = got;
 			break;
-		ua += ret << PAGE_SHIFT;
+		}
+		ret = region_store(region, ua, pages, got);
+		if (ret) {
+			unpin_user_pages(pages, got);
+			break;
+		}
+		ua += got << PAGE_SHIFT;
+		left -= got;
 		cond_resched();
 	}
 	kfree(pages);
-	if (ret > 0)
-		return 0;
-	region_unpin(region, ua);
-	mm_iommu_blocks_free(&region->blocks);
+	if (ret) {
+		region_unpin(region, ua);
+		mm_iommu_blocks_free(&region->blocks);
+	}
+	return ret;
+}
+
+/*
+ * Whether what is mapped now in the range of an orphan are its pages.
+ * Return: 0; -EBUSY when they are not, or another negative errno of pages_pin().
+ */
+static int region_compare(struct mm_iommu_region *region)
+{
+	unsigned long ua = region->ua, left = region_pages(region);
+	struct page **pages = region_batch(region);
+	int ret = pages ? 0 : -ENOMEM;
+	long got;
+
+	while (left && !ret) {
+		got = pages_pin(ua, left, pages);
+		if (got < 0) {
+			ret = got;
+			break;
+		}
+		if (!region_has(region, ua, pages, got))
+			ret = -EBUSY;
+		unpin_user_pages(pages, got);
+		ua += got << PAGE_SHIFT;
+		left -= got;
+		cond_resched();
+	}
+	kfree(pages);
 	return ret;
 }
 
 /* Context: process; nobody can reach the region any more but walkers of the tree. */
 static void region_destroy(struct mm_iommu_region *region)
 {
-	struct mm_struct *mm = region->mm;
-	unsigned long pages = region_pages(region);
+	struct mm_iommu_regions *regions = regions_of(region->mm);
 
 	region_unpin(region, region->last + 1);
 	mm_iommu_blocks_free(&region->blocks);
-	account_locked_vm(mm, pages, false);
+	account_locked_vm(region->mm, region_pages(region), false);
+	if (atomic_long_dec_and_test(&regions->leaving))
+		wake_up_all(&regions->wait);
 	kfree_rcu(region, rcu);
 }
 
-/* Letting go may take long: work that is bound to a processor would wait behind it. */
+/* Letting go may take long, and wait for the mmap_lock of a process. */
 static void region_later(struct work_struct *work)
 {
-	queue_work(system_dfl_wq, work);
+	queue_work(region_wq ?: system_dfl_wq, work);
 }
 
 /* The last TCE of an orphan is gone. */
@@ -290,78 +371,118 @@ static void region_release_work(struct work_struct *work)
 	mmdrop(mm);
 }
 
-/* A pending region in the tree, for the caller to fill. */
-static struct mm_iommu_region *region_reserve(struct mm_iommu_regions *regions,
-					      struct mm_struct *mm, unsigned long ua,
-					      unsigned long last)
+/* A region that is not in the tree yet; pending, for the caller to fill. */
+static struct mm_iommu_region *region_new(struct mm_struct *mm, unsigned long ua,
+					  unsigned long last)
 {
 	struct mm_iommu_region *region;
 
-	lockdep_assert_held(&regions->lock);
-	region = kzalloc_obj(*region, GFP_KERNEL_ACCOUNT);
+	region = region_cache ? kmem_cache_zalloc(region_cache, GFP_KERNEL_ACCOUNT) : NULL;
 	if (!region)
-		return ERR_PTR(-ENOMEM);
+		return NULL;
 	region->mm = mm;
 	region->ua = ua;
 	region->last = last;
 	region->pending = true;
 	atomic_long_set(&region->mapped, 1);
 	INIT_WORK(&region->release, region_release_work);
-	region_link(regions, region);
 	return region;
 }
 
-/* Charge and pin a pending region: all of it, or none and a negative errno. */
-static int region_fill(struct mm_iommu_region *region)
+/*
+ * Charge a region.  Memory whose last count is gone, UNMAP or the end of a container
+ * having returned, may still be charged: then wait for that to end, and try once more.
+ */
+static int region_charge(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
 {
-	unsigned long pages = region_pages(region);
-	int ret;
+	int ret = account_locked_vm(region->mm, region_pages(region), true);
 
-	ret = account_locked_vm(region->mm, pages, true);
-	if (ret)
+	if (ret != -ENOMEM)
 		return ret;
-	ret = region_pin(region);
-	if (ret)
-		account_locked_vm(region->mm, pages, false);
-	return ret;
+	if (wait_event_killable(regions->wait, !atomic_long_read(&regions->leaving)))
+		return -EINTR;
+	return account_locked_vm(region->mm, region_pages(region), true);
+}
+
+/* A region is complete: from now on TCEs may be added. */
+static void region_publish(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+{
+	lockdep_assert_held(&regions->lock);
+	/* Pairs with region_usable(): the rest of it comes first. */
+	smp_store_release(&region->used, 1);
+}
+
+/* A region is no longer pending: whoever waited looks again. */
+static void region_settle(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+{
+	lockdep_assert_held(&regions->lock);
+	region->pending = false;
+	WRITE_ONCE(regions->settled, regions->settled + 1);
+	wake_up_all(&regions->wait);
 }
 
 /*
- * A region is no longer pending: @ret is 0, and it becomes regular, or an errno, and
- * it goes away.  Whoever waited looks again.
+ * Charge and pin a pending region and make it regular, or let it go again.
+ * Return: 0 or a negative errno.
  */
-static void region_settle(struct mm_iommu_regions *regions, struct mm_iommu_region *region,
-			  int ret)
+static int region_fill(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
 {
+	int ret = region_charge(regions, region);
+
+	if (!ret) {
+		ret = region_pin(region);
+		if (ret)
+			account_locked_vm(region->mm, region_pages(region), false);
+	}
 	scoped_guard(mutex, &regions->lock) {
-		region->pending = false;
+		region_settle(regions, region);
 		if (ret)
 			region_unlink(regions, region);
 		else
-			/* Pairs with region_usable(): the rest of it comes first. */
-			smp_store_release(&region->used, 1);
-		WRITE_ONCE(regions->settled, regions->settled + 1);
+			region_publish(regions, region);
 	}
-	wake_up_all(&regions->wait);
 	if (ret)
 		kfree_rcu(region, rcu);
+	return ret;
 }
+
+/**
+ * mm_iommu_drop() - TCEs no longer point into a region
+ * @region: the region
+ * @n: how many TCEs
+ *
+ * Call it only after the kill that made the hardware forget the TCEs.
+ *
+ * Context: Any, virtual mode.  Cannot fail.
+ */
+void mm_iommu_drop(struct mm_iommu_region *region, unsigned long n)
+{
+	if (atomic_long_sub_return(n, &region->mapped))
+		return;
+	/* It was an orphan, whose reference keeps the mm until the work item is through. */
+	atomic_long_inc(&regions_of(region->mm)->leaving);
+	region_later(&region->release);
+}
+EXPORT_SYMBOL_GPL(mm_iommu_drop);
 
 /* Everything left in the tree belongs to an mm that no longer runs, maps or registers. */
 static void regions_cleanup_work(struct work_struct *work)
 {
 	struct mm_iommu_regions *regions =
 		container_of(work, struct mm_iommu_regions, cleanup);
-	struct latch_tree_node *node;
+	struct mm_iommu_region *region;
 	struct rb_node *rb;
 
 	mutex_lock(&regions->lock);
 	while ((rb = rb_first(&regions->tree.tree[0]))) {
-		node = container_of(rb, struct latch_tree_node, node[0]);
-		region_unlink(regions, to_region(node));
-		region_unpin(to_region(node), to_region(node)->last + 1);
-		mm_iommu_blocks_free(&to_region(node)->blocks);
-		kfree_rcu(to_region(node), rcu);
+		region = to_region(container_of(rb, struct latch_tree_node, node[0]));
+		region_unlink(regions, region);
+		region_unpin(region, region->last + 1);
+		mm_iommu_blocks_free(&region->blocks);
+		kfree_rcu(region, rcu);
+		atomic_long_inc(&mm_iommu_forgotten);
+		pr_warn_ratelimited("mm_iommu: a region of a dead mm was still registered\n");
+		cond_resched();
 	}
 	mutex_unlock(&regions->lock);
 	mutex_destroy(&regions->lock);
@@ -386,72 +507,108 @@ static struct mm_iommu_regions *regions_get(struct mm_struct *mm)
 	old = cmpxchg(&mm->context.iommu_regions, NULL, regions);
 	if (!old)
 		return regions;
+	mutex_destroy(&regions->lock);
 	kfree(regions);
 	return old;
 }
 
 /*
- * A region that overlaps [@ua, @last], or NULL.  A region without a count left
- * waits for its work item only; take it out of the way.
+ * An orphan whose range is being registered again: the registration takes it over, if
+ * its pages are still what is mapped there.  The caller has made it pending, and counts.
+ * Return: 0, or a negative errno: it is an orphan as before.
+ */
+static int region_adopt(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+{
+	struct mm_struct *mm = region->mm;
+	int ret = region_compare(region);
+
+	scoped_guard(mutex, &regions->lock) {
+		region_settle(regions, region);
+		if (ret)
+			mm_iommu_drop(region, 1);
+		else
+			region_publish(regions, region);
+	}
+	if (!ret)
+		mmdrop(mm);
+	return ret;
+}
+
+/*
+ * A region in the range of @new, or NULL; -EINTR after a fatal signal.  A region without
+ * a count left waits for its work item only; take it out of the way.
  */
 static struct mm_iommu_region *region_find_counted(struct mm_iommu_regions *regions,
-						   unsigned long ua, unsigned long last)
+						   const struct mm_iommu_region *new)
 {
 	struct mm_iommu_region *region;
 
 	lockdep_assert_held(&regions->lock);
-	while ((region = region_find(regions, ua, last))) {
+	while ((region = region_find(regions, new->ua, new->last))) {
 		if (atomic_long_read(&region->mapped))
 			return region;
 		region_unlink(regions, region);
+		if (fatal_signal_pending(current))
+			return ERR_PTR(-EINTR);
+		cond_resched();
 	}
 	return NULL;
 }
 
-/* One more registration of a region in the tree; an orphan becomes regular. */
-static bool region_use(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
-{
-	lockdep_assert_held(&regions->lock);
-	if (!region->used) {
-		if (!atomic_long_add_unless(&region->mapped, 1, 0))
-			return false;
-		mmdrop(region->mm);
-	}
-	region->used++;
-	return true;
-}
+/* How a registration goes on. */
+enum claim {
+	CLAIM_SHARED,	/* the region is registered once more */
+	CLAIM_NEW,	/* a new region is pending, for the caller to fill */
+	CLAIM_ORPHAN,	/* an orphan is pending, for the caller to adopt */
+};
 
 /*
- * Find or reserve the range of a registration.
+ * Find the region for the range of @new, or put @new into the tree.
  *
- * Return: 0, and *@pregion is registered once more; 1, and *@pregion is pending, for
- * the caller to fill and to settle; -EAGAIN when somebody else is filling the same
- * range, *@seen tells for which change of settled to wait; another negative errno.
+ * Return: an enum claim, and *@pregion is that region; -EAGAIN when somebody else has
+ * made it pending, *@seen tells for which change of settled to wait; another negative errno.
  */
-static int region_claim(struct mm_iommu_regions *regions, struct mm_struct *mm,
-			struct mm_iommu_region **pregion, const struct ua_range *range,
-			unsigned long *seen)
+static int region_claim(struct mm_iommu_regions *regions, struct mm_iommu_region *new,
+			struct mm_iommu_region **pregion, unsigned long *seen)
 {
 	struct mm_iommu_region *region;
 
 	guard(mutex)(&regions->lock);
 	*seen = regions->settled;
-	while ((region = region_find_counted(regions, range->first, range->last))) {
-		if (region->ua != range->first || region->last != range->last)
+	while ((region = region_find_counted(regions, new))) {
+		if (IS_ERR(region))
+			return PTR_ERR(region);
+		if (region->ua != new->ua || region->last != new->last)
 			return -EINVAL;
 		if (region->pending)
 			return -EAGAIN;
-		if (region_use(regions, region)) {
-			*pregion = region;
-			return 0;
+		*pregion = region;
+		if (region->used) {
+			WRITE_ONCE(region->used, region->used + 1);
+			return CLAIM_SHARED;
+		}
+		/* The last TCE may be gone by now, and the region lost. */
+		if (atomic_long_add_unless(&region->mapped, 1, 0)) {
+			region->pending = true;
+			return CLAIM_ORPHAN;
 		}
 	}
+	region_link(regions, new);
+	*pregion = new;
+	return CLAIM_NEW;
+}
 
-	region = region_reserve(regions, mm, range->first, range->last);
-	if (IS_ERR(region))
-		return PTR_ERR(region);
-	*pregion = region;
-	return 1;
+/* The same, having waited for whoever is at it. */
+static int region_claim_wait(struct mm_iommu_regions *regions, struct mm_iommu_region *new,
+			     struct mm_iommu_region **pregion)
+{
+	unsigned long seen;
+	int ret;
+
+	while ((ret = region_claim(regions, new, pregion, &seen)) == -EAGAIN)
+		if (wait_event_killable(regions->wait, READ_ONCE(regions->settled) != seen))
+			return -EINTR;
+	return ret;
 }
 
 /**
@@ -463,42 +620,47 @@ static int region_claim(struct mm_iommu_regions *regions, struct mm_struct *mm,
  *
  * Pages are pinned for long-term DMA and charged to the locked_vm of @mm.  A
  * region of exactly the same bounds that exists already is used once more, at
- * no further charge; one that another thread is pinning is waited for.  The caller
- * must keep @mm (mmgrab()) until it has called mm_iommu_unregister() or
+ * no further charge; one that another thread is pinning is waited for.  The memory is
+ * that of the first registration, whatever the process has mapped there since.  An
+ * orphan of these bounds becomes regular again if its pages are still mapped there.
+ * The caller must keep @mm (mmgrab()) until it has called mm_iommu_unregister() or
  * mm_iommu_abandon().
  *
  * Context: Process; may sleep for as long as pinning takes, takes the regions
  * lock and mmap_lock.  A fatal signal ends it.
  * Return: 0; -EINVAL for bad bounds or when another region overlaps, also one that
- * is being pinned; -EFAULT when some page cannot be pinned; -ENOMEM for memory or
- * RLIMIT_MEMLOCK; -EINTR; -EPERM for another process.  On failure nothing has changed.
+ * is being pinned; -EFAULT when some page cannot be pinned; -EBUSY when an orphan has
+ * these bounds and other pages than are mapped there now; -ENOMEM for memory or
+ * RLIMIT_MEMLOCK, the latter only when what is just being let go has been waited for;
+ * -EINTR; -EPERM for another process.  On failure nothing has changed.
  */
 int mm_iommu_register(struct mm_struct *mm, unsigned long ua, unsigned long size,
 		      struct mm_iommu_region **pregion)
 {
-	struct ua_range range = { .first = ua };
-	struct mm_iommu_region *region = NULL;
+	struct mm_iommu_region *new, *region = NULL;
 	struct mm_iommu_regions *regions;
-	unsigned long seen;
+	unsigned long last;
 	int ret;
 
 	if (mm != current->mm)
 		return -EPERM;
-	if (!size || !PAGE_ALIGNED(ua | size) || check_add_overflow(ua, size - 1, &range.last))
+	if (!size || !PAGE_ALIGNED(ua | size) || check_add_overflow(ua, size - 1, &last))
 		return -EINVAL;
 	if (!access_ok((void __user *)ua, size))
 		return -EFAULT;
 
 	regions = regions_get(mm);
-	if (!regions)
+	new = regions ? region_new(mm, ua, last) : NULL;
+	if (!new)
 		return -ENOMEM;
 
-	while ((ret = region_claim(regions, mm, &region, &range, &seen)) == -EAGAIN)
-		if (wait_event_killable(regions->wait, READ_ONCE(regions->settled) != seen))
-			return -EINTR;
-	if (ret > 0) {
-		ret = region_fill(region);
-		region_settle(regions, region, ret);
+	ret = region_claim_wait(regions, new, &region);
+	if (ret == CLAIM_NEW) {
+		ret = region_fill(regions, new);
+	} else {
+		kmem_cache_free(region_cache, new);
+		if (ret == CLAIM_ORPHAN)
+			ret = region_adopt(regions, region);
 	}
 	if (!ret)
 		*pregion = region;
@@ -514,12 +676,13 @@ static int region_unuse(struct mm_iommu_regions *regions, struct mm_iommu_region
 {
 	lockdep_assert_held(&regions->lock);
 	if (region->used > 1) {
-		region->used--;
+		WRITE_ONCE(region->used, region->used - 1);
 		return 0;
 	}
 	if (atomic_long_cmpxchg(&region->mapped, 1, 0) != 1)
 		return -EBUSY;
-	region->used = 0;
+	atomic_long_inc(&regions->leaving);
+	WRITE_ONCE(region->used, 0);
 	region_unlink(regions, region);
 	return 1;
 }
@@ -600,18 +763,17 @@ void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region)
 	struct mm_iommu_regions *regions = regions_of(mm);
 	int ret;
 
-	mutex_lock(&regions->lock);
-	ret = region_unuse(regions, region);
-	if (ret == -EBUSY) {
-		/* The reference that region_release_work() or region_use() drops. */
-		mmgrab(mm);
-		WRITE_ONCE(region->used, 0);
+	scoped_guard(mutex, &regions->lock) {
+		ret = region_unuse(regions, region);
+		if (ret == -EBUSY) {
+			/* The reference that region_release_work() or region_adopt() drops. */
+			mmgrab(mm);
+			WRITE_ONCE(region->used, 0);
+			/* Who registers it next must not find this count. */
+			mm_iommu_drop(region, 1);
+		}
 	}
-	mutex_unlock(&regions->lock);
-
-	if (ret == -EBUSY)
-		mm_iommu_drop(region, 1);
-	else if (ret)
+	if (ret > 0)
 		region_destroy(region);
 }
 EXPORT_SYMBOL_GPL(mm_iommu_abandon);
@@ -679,22 +841,6 @@ struct mm_iommu_region *mm_iommu_owner(struct mm_struct *mm, unsigned long ua)
 	return regions ? region_find(regions, ua, ua) : NULL;
 }
 EXPORT_SYMBOL_GPL(mm_iommu_owner);
-
-/**
- * mm_iommu_drop() - TCEs no longer point into a region
- * @region: the region
- * @n: how many TCEs
- *
- * Call it only after the kill that made the hardware forget the TCEs.
- *
- * Context: Any, virtual mode.  Cannot fail.
- */
-void mm_iommu_drop(struct mm_iommu_region *region, unsigned long n)
-{
-	if (!atomic_long_sub_return(n, &region->mapped))
-		region_later(&region->release);
-}
-EXPORT_SYMBOL_GPL(mm_iommu_drop);
 
 /*
  * Real mode: for hypercall handlers that run with the MMU off.
@@ -790,7 +936,8 @@ EXPORT_SYMBOL_GPL(mm_iommu_mappable);
  * mm_iommu_cleanup() - let go what is still registered when an mm dies
  * @mm: the mm, which nobody uses any more
  *
- * Users of regions keep the mm until they are done, so normally nothing is left.
+ * Users of regions keep the mm until they are done, so nothing should be left; what is,
+ * is counted in mm_iommu_forgotten.
  * The charge to locked_vm dies with the mm.
  *
  * Context: Any; the pages are let go later, where that may sleep.  Cannot fail.
@@ -804,3 +951,16 @@ void mm_iommu_cleanup(struct mm_struct *mm)
 	mm->context.iommu_regions = NULL;
 	region_later(&regions->cleanup);
 }
+
+/*
+ * Before user space runs.  Without the cache nobody can register; without the workqueue
+ * another has to do.
+ */
+static int __init mm_iommu_setup(void)
+{
+	region_cache = KMEM_CACHE(mm_iommu_region, SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT);
+	region_wq = alloc_workqueue("mm_iommu", WQ_UNBOUND, RELEASE_AT_ONCE);
+	return region_cache && region_wq ? 0 : -ENOMEM;
+}
+
+core_initcall(mm_iommu_setup);

@@ -12,9 +12,13 @@
  * maximum; a piece that breaks it makes the store be cut up anew, which by doubling
  * costs no more altogether than the final store.
  *
- * Chunks and their directory are slab memory, and so in the linear mapping.  The
- * header needs nothing but an allocator and cond_resched(), so that it is tested on
- * the build host too.
+ * Addresses are in chunks, chunks in directories, directories in the top.  All three
+ * are slab memory, and so in the linear mapping, and small: the top is what grows with
+ * the region, to 32 KiB where 16 TiB are in blocks of 4 KiB.  A store of one chunk has
+ * neither directory nor top, one of one directory no top, but for the pointers to them.
+ *
+ * The header needs nothing but an allocator, cond_resched() and a look at signals, so
+ * that it is tested on the build host too.
  */
 #ifndef _ASM_POWERPC_MM_IOMMU_BLOCKS_H
 #define _ASM_POWERPC_MM_IOMMU_BLOCKS_H
@@ -27,20 +31,29 @@
 /* Host physical addresses are kept in chunks of this many (4 KiB of memory). */
 #define MM_IOMMU_CHUNK_ENTRIES	512UL
 
+/* Chunks are kept in directories of this many (16 KiB of memory). */
+#define MM_IOMMU_DIR_CHUNKS	2048UL
+
+#define MM_IOMMU_DIR_ENTRIES	(MM_IOMMU_DIR_CHUNKS * MM_IOMMU_CHUNK_ENTRIES)
+
 /**
  * struct mm_iommu_blocks - host physical addresses of the memory from @first to @last
  * @first: first user address
  * @last: last user address
  * @shift: log2 of the block size
- * @chunks: one address per block, MM_IOMMU_CHUNK_ENTRIES in each chunk but the last
- * @only: what @chunks points to where there is one chunk
+ * @top: the directories, MM_IOMMU_DIR_CHUNKS chunks in each but the last; NULL before
+ *	mm_iommu_blocks_init() and after mm_iommu_blocks_free()
+ * @dir: what @top points to where there is one directory
+ * @chunk: what @dir points to where there is one chunk; one address per block,
+ *	MM_IOMMU_CHUNK_ENTRIES in each chunk but the last
  */
 struct mm_iommu_blocks {
 	unsigned long first;
 	unsigned long last;
 	unsigned int shift;
-	u64 **chunks;
-	u64 *only;
+	u64 ***top;
+	u64 **dir;
+	u64 *chunk;
 };
 
 /* The number of the block that holds user address @ua. */
@@ -50,12 +63,19 @@ static inline unsigned long mm_iommu_blocks_index(const struct mm_iommu_blocks *
 	return (ua >> blocks->shift) - (blocks->first >> blocks->shift);
 }
 
+/* The address of block number @i, behind it the rest of its chunk. */
+static inline const u64 *mm_iommu_blocks_at(const struct mm_iommu_blocks *blocks,
+					    unsigned long i)
+{
+	u64 **dir = blocks->top[i / MM_IOMMU_DIR_ENTRIES];
+
+	return dir[i / MM_IOMMU_CHUNK_ENTRIES % MM_IOMMU_DIR_CHUNKS] + i % MM_IOMMU_CHUNK_ENTRIES;
+}
+
 /* Host physical address of user address @ua.  Context: any, also real mode. */
 static inline u64 mm_iommu_blocks_hpa(const struct mm_iommu_blocks *blocks, unsigned long ua)
 {
-	unsigned long i = mm_iommu_blocks_index(blocks, ua);
-
-	return blocks->chunks[i / MM_IOMMU_CHUNK_ENTRIES][i % MM_IOMMU_CHUNK_ENTRIES] |
+	return *mm_iommu_blocks_at(blocks, mm_iommu_blocks_index(blocks, ua)) |
 	       (ua & ((1UL << blocks->shift) - 1));
 }
 
@@ -64,35 +84,66 @@ static inline unsigned long mm_iommu_blocks_count(const struct mm_iommu_blocks *
 	return mm_iommu_blocks_index(blocks, blocks->last) + 1;
 }
 
-static inline unsigned long mm_iommu_blocks_chunks(const struct mm_iommu_blocks *blocks)
+static inline unsigned long mm_iommu_blocks_dirs(const struct mm_iommu_blocks *blocks)
 {
-	return (mm_iommu_blocks_count(blocks) - 1) / MM_IOMMU_CHUNK_ENTRIES + 1;
+	return (mm_iommu_blocks_count(blocks) - 1) / MM_IOMMU_DIR_ENTRIES + 1;
 }
 
-/* Free all memory of the store. */
+/* How many chunks the directory has that is the @i-th of the top. */
+static inline unsigned long mm_iommu_blocks_chunks(const struct mm_iommu_blocks *blocks,
+						   unsigned long i)
+{
+	unsigned long left = mm_iommu_blocks_count(blocks) - i * MM_IOMMU_DIR_ENTRIES;
+
+	return left < MM_IOMMU_DIR_ENTRIES ? (left - 1) / MM_IOMMU_CHUNK_ENTRIES + 1 :
+					     MM_IOMMU_DIR_CHUNKS;
+}
+
+/* Free all memory of the store.  Context: may sleep. */
 static inline void mm_iommu_blocks_free(struct mm_iommu_blocks *blocks)
 {
-	unsigned long i;
+	unsigned long i, j;
+	u64 **dir;
 
-	if (!blocks->chunks)
+	if (!blocks->top)
 		return;
-	for (i = 0; i < mm_iommu_blocks_chunks(blocks); i++)
-		kfree(blocks->chunks[i]);
-	if (blocks->chunks != &blocks->only)
-		kfree(blocks->chunks);
-	blocks->chunks = NULL;
+	for (i = 0; i < mm_iommu_blocks_dirs(blocks); i++) {
+		dir = blocks->top[i];
+		for (j = 0; dir && j < mm_iommu_blocks_chunks(blocks, i); j++) {
+			kfree(dir[j]);
+			cond_resched();
+		}
+		if (dir != &blocks->chunk)
+			kfree(dir);
+	}
+	if (blocks->top != &blocks->dir)
+		kfree(blocks->top);
+	blocks->top = NULL;
 }
 
 /* Blocks of another size, none of them known yet.  Return: 0 or -ENOMEM. */
 static inline int mm_iommu_blocks_size(struct mm_iommu_blocks *blocks, unsigned int shift)
 {
 	blocks->shift = shift;
-	blocks->only = NULL;
-	blocks->chunks = &blocks->only;
-	if (mm_iommu_blocks_chunks(blocks) > 1)
-		blocks->chunks = kcalloc(mm_iommu_blocks_chunks(blocks), sizeof(*blocks->chunks),
-					 GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	return blocks->chunks ? 0 : -ENOMEM;
+	blocks->chunk = NULL;
+	blocks->dir = mm_iommu_blocks_count(blocks) > MM_IOMMU_CHUNK_ENTRIES ? NULL :
+									       &blocks->chunk;
+	blocks->top = &blocks->dir;
+	if (mm_iommu_blocks_dirs(blocks) > 1)
+		blocks->top = kcalloc(mm_iommu_blocks_dirs(blocks), sizeof(*blocks->top),
+				      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	return blocks->top ? 0 : -ENOMEM;
+}
+
+/* @to becomes what @from was; the store may point to itself. */
+static inline void mm_iommu_blocks_move(struct mm_iommu_blocks *to,
+					const struct mm_iommu_blocks *from)
+{
+	*to = *from;
+	if (from->dir == &from->chunk)
+		to->dir = &to->chunk;
+	if (from->top == &from->dir)
+		to->top = &to->dir;
 }
 
 /**
@@ -111,46 +162,81 @@ static inline int mm_iommu_blocks_init(struct mm_iommu_blocks *blocks, unsigned 
 	return mm_iommu_blocks_size(blocks, MM_IOMMU_BLOCK_SHIFT_MAX);
 }
 
-/* Set the blocks of a contiguous piece that may lie in blocks of this size. */
+/*
+ * The chunk that has block number @i, a multiple of MM_IOMMU_CHUNK_ENTRIES; it is made
+ * if need be.  NULL: no memory.
+ */
+static inline u64 *mm_iommu_blocks_make(struct mm_iommu_blocks *blocks, unsigned long i)
+{
+	u64 ***dir = &blocks->top[i / MM_IOMMU_DIR_ENTRIES], **chunk;
+	unsigned long count;
+
+	if (!*dir)
+		*dir = kcalloc(mm_iommu_blocks_chunks(blocks, i / MM_IOMMU_DIR_ENTRIES),
+			       sizeof(**dir), GFP_KERNEL_ACCOUNT);
+	if (!*dir)
+		return NULL;
+	chunk = &(*dir)[i / MM_IOMMU_CHUNK_ENTRIES % MM_IOMMU_DIR_CHUNKS];
+	if (*chunk)
+		return *chunk;
+	count = mm_iommu_blocks_count(blocks) - i;
+	if (count > MM_IOMMU_CHUNK_ENTRIES)
+		count = MM_IOMMU_CHUNK_ENTRIES;
+	*chunk = kmalloc_array(count, sizeof(**chunk), GFP_KERNEL_ACCOUNT);
+	return *chunk;
+}
+
+/*
+ * Set the blocks of a contiguous piece that may lie in blocks of this size.
+ * Return: 0, -ENOMEM, or -EINTR after a fatal signal.
+ */
 static inline int mm_iommu_blocks_put(struct mm_iommu_blocks *blocks, unsigned long ua,
 				      u64 hpa, unsigned long bytes)
 {
 	unsigned long i = mm_iommu_blocks_index(blocks, ua);
-	unsigned long n = mm_iommu_blocks_index(blocks, ua + bytes - 1) - i + 1;
-	unsigned long slot, count;
-	u64 **chunk;
+	unsigned long end = mm_iommu_blocks_index(blocks, ua + bytes - 1) + 1;
+	unsigned long slot;
+	u64 *chunk;
 
 	hpa &= ~((1ULL << blocks->shift) - 1);
-	for (; n; n--, i++, hpa += 1ULL << blocks->shift) {
-		chunk = &blocks->chunks[i / MM_IOMMU_CHUNK_ENTRIES];
+	while (i < end) {
 		slot = i % MM_IOMMU_CHUNK_ENTRIES;
-		if (!*chunk) {
-			count = mm_iommu_blocks_count(blocks) - (i - slot);
-			if (count > MM_IOMMU_CHUNK_ENTRIES)
-				count = MM_IOMMU_CHUNK_ENTRIES;
-			*chunk = kmalloc_array(count, sizeof(**chunk), GFP_KERNEL_ACCOUNT);
-			if (!*chunk)
-				return -ENOMEM;
-			cond_resched();
+		chunk = mm_iommu_blocks_make(blocks, i - slot);
+		if (!chunk)
+			return -ENOMEM;
+		for (; slot < MM_IOMMU_CHUNK_ENTRIES && i < end; slot++, i++) {
+			chunk[slot] = hpa;
+			hpa += 1ULL << blocks->shift;
 		}
-		(*chunk)[slot] = hpa;
+		if (i == end)
+			break;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
 	}
 	return 0;
 }
 
 /*
  * Cut what is known up to user address @end into blocks of 1 << @shift bytes.
- * Return: 0 or -ENOMEM; then nothing has changed.
+ * Return: 0; -ENOMEM, or -EINTR after a fatal signal: nothing has changed.
  */
 static inline int mm_iommu_blocks_refine(struct mm_iommu_blocks *blocks, unsigned int shift,
 					 unsigned long end)
 {
 	struct mm_iommu_blocks fine = { .first = blocks->first, .last = blocks->last };
-	unsigned long ua, bytes;
+	unsigned long ua, bytes, n = 0;
 	int ret;
 
 	ret = mm_iommu_blocks_size(&fine, shift);
 	for (ua = blocks->first; !ret && ua != end; ua += bytes) {
+		if (++n % MM_IOMMU_CHUNK_ENTRIES == 0) {
+			cond_resched();
+			if (fatal_signal_pending(current)) {
+				ret = -EINTR;
+				break;
+			}
+		}
 		bytes = (1UL << blocks->shift) - (ua & ((1UL << blocks->shift) - 1));
 		if (bytes > end - ua)
 			bytes = end - ua;
@@ -161,9 +247,7 @@ static inline int mm_iommu_blocks_refine(struct mm_iommu_blocks *blocks, unsigne
 		return ret;
 	}
 	mm_iommu_blocks_free(blocks);
-	*blocks = fine;
-	if (fine.chunks == &fine.only)
-		blocks->chunks = &blocks->only;
+	mm_iommu_blocks_move(blocks, &fine);
 	return 0;
 }
 
@@ -174,18 +258,19 @@ static inline int mm_iommu_blocks_refine(struct mm_iommu_blocks *blocks, unsigne
  * @hpa: host physical address of the piece, contiguous
  * @bytes: its size; @ua, @hpa and @bytes are multiples of the page size
  *
- * Return: 0 or -ENOMEM; what was stored before remains.
+ * Return: 0; -ENOMEM, or -EINTR after a fatal signal: what was stored before remains.
  */
 static inline int mm_iommu_blocks_add(struct mm_iommu_blocks *blocks, unsigned long ua,
 				      u64 hpa, unsigned long bytes)
 {
+	unsigned long mask = (1UL << blocks->shift) - 1;
 	unsigned long wrong = hpa - ua;
 	int ret;
 
 	/* A block can neither hold two pieces nor lie at an odd place. */
-	if (ua != blocks->first && hpa != mm_iommu_blocks_hpa(blocks, ua - 1) + 1)
+	if (ua & mask && ua != blocks->first && hpa != mm_iommu_blocks_hpa(blocks, ua - 1) + 1)
 		wrong |= ua;
-	if (wrong & ((1UL << blocks->shift) - 1)) {
+	if (wrong & mask) {
 		ret = mm_iommu_blocks_refine(blocks, __builtin_ctzl(wrong), ua);
 		if (ret)
 			return ret;
@@ -194,23 +279,44 @@ static inline int mm_iommu_blocks_add(struct mm_iommu_blocks *blocks, unsigned l
 }
 
 /**
- * mm_iommu_blocks_run() - how far memory is contiguous
+ * mm_iommu_blocks_runs() - go through memory by pieces that are contiguous
  * @blocks: the store, complete up to @end
- * @ua: where to start
- * @end: where to stop; may be 0 for the end of the address space
+ * @end: user address to stop at; may be 0 for the end of the address space
+ * @fn: called for each piece in order with its host physical address and its size in bytes
+ * @arg: passed to @fn
  *
- * Return: bytes from @ua on that are contiguous.
+ * Context: may sleep.
  */
-static inline unsigned long mm_iommu_blocks_run(const struct mm_iommu_blocks *blocks,
-						unsigned long ua, unsigned long end)
+static __always_inline void mm_iommu_blocks_runs(const struct mm_iommu_blocks *blocks,
+						 unsigned long end,
+						 void (*fn)(u64 hpa, unsigned long bytes,
+							    void *arg),
+						 void *arg)
 {
-	unsigned long size = 1UL << blocks->shift;
-	unsigned long at = (ua | (size - 1)) + 1;
-	u64 next = mm_iommu_blocks_hpa(blocks, ua) + (at - ua);
+	const unsigned long size = 1UL << blocks->shift;
+	unsigned long ua = blocks->first, i, bytes, run = 0;
+	const u64 *at = NULL;
+	u64 hpa = 0;
 
-	for (; at - ua < end - ua && mm_iommu_blocks_hpa(blocks, at) == next; at += size)
-		next += size;
-	return at - ua < end - ua ? at - ua : end - ua;
+	for (i = 0; ua != end; i++, at++, ua += bytes) {
+		if (i % MM_IOMMU_CHUNK_ENTRIES == 0) {
+			at = mm_iommu_blocks_at(blocks, i);
+			cond_resched();
+		}
+		bytes = size - (ua & (size - 1));
+		if (bytes > end - ua)
+			bytes = end - ua;
+		if (run && *at == hpa + run) {
+			run += bytes;
+			continue;
+		}
+		if (run)
+			fn(hpa, run, arg);
+		hpa = *at | (ua & (size - 1));
+		run = bytes;
+	}
+	if (run)
+		fn(hpa, run, arg);
 }
 
 #endif /* _ASM_POWERPC_MM_IOMMU_BLOCKS_H */

@@ -9,6 +9,7 @@
 
 #include <linux/atomic.h>
 #include <linux/bits.h>
+#include <linux/cache.h>
 #include <linux/compiler.h>
 #include <linux/mm_types.h>
 #include <linux/rbtree_latch.h>
@@ -21,31 +22,37 @@
 /**
  * struct mm_iommu_region - pre-registered memory [@ua, @last] of one mm
  * @node: place in the mm's tree, linked by the regions lock, walked under RCU
- * @mm: whose memory it is; a reference is held only while the region is an
- *	orphan (@used is 0 and TCEs still point into it)
  * @ua: first user address, page aligned, constant
  * @last: last user address (inclusive), constant
  * @blocks: where the memory is; no IOMMU page may be larger than a block; constant
  *	while @mapped is not 0
- * @used: registrations, one per container; regions lock
- * @pending: the memory is being pinned; @used is 0 and @mapped 1; regions lock
- * @mapped: 1 while @used is not 0, plus the TCEs that point into the region;
- *	at 0 the region takes no new TCE and its pages are let go
+ * @used: registrations, one per container; changed under the regions lock
  * @written: a TCE that lets the device write has pointed here; only ever set
+ * @mapped: 1 while @used is not 0, plus the TCEs that point into the region, plus 1
+ *	while an orphan is being adopted; at 0 the region takes no new TCE and its
+ *	pages are let go
+ * @mm: whose memory it is; a reference is held only while the region is an
+ *	orphan (@used is 0 and TCEs still point into it)
+ * @pending: the memory is being pinned or, of an orphan, compared with what is there
+ *	now; @used is 0 and @mapped not; regions lock
  * @linked: @node is in the tree; regions lock
  * @release: lets the pages go when the last TCE of an orphan is gone
  * @rcu: defers freeing past lockless walkers of the tree
+ *
+ * What lookups read, of this region or on their way to another, comes first and hardly
+ * changes.  @mapped changes with each request and begins a cache line of its own; only
+ * what is used when a region comes or goes is behind it.
  */
 struct mm_iommu_region {
 	struct latch_tree_node node;
-	struct mm_struct *mm;
 	unsigned long ua;
 	unsigned long last;
 	struct mm_iommu_blocks blocks;
 	unsigned long used;
-	bool pending;
-	atomic_long_t mapped;
 	bool written;
+	atomic_long_t mapped ____cacheline_aligned;
+	struct mm_struct *mm;
+	bool pending;
 	bool linked;
 	struct work_struct release;
 	struct rcu_head rcu;
@@ -74,7 +81,7 @@ static inline const u64 *mm_iommu_hpas(const struct mm_iommu_region *region,
 	unsigned long chunk_bytes = (MM_IOMMU_CHUNK_ENTRIES - slot) << blocks->shift;
 
 	*bytes = min(chunk_bytes - (ua & ((1UL << blocks->shift) - 1)), region->last - ua + 1);
-	return &blocks->chunks[i / MM_IOMMU_CHUNK_ENTRIES][slot];
+	return mm_iommu_blocks_at(blocks, i);
 }
 
 /* Remember that the device may write to the region from now on. */
@@ -104,5 +111,8 @@ struct mm_iommu_region *mm_iommu_owner_rm(struct mm_struct *mm, unsigned long ua
 bool mm_iommu_drop_rm(struct mm_iommu_region *region);
 
 void mm_iommu_cleanup(struct mm_struct *mm);
+
+/* Regions that mm_iommu_cleanup() found; should stay 0. */
+extern atomic_long_t mm_iommu_forgotten;
 
 #endif /* _ASM_POWERPC_MMU_CONTEXT_IOMMU_H */

@@ -6,15 +6,20 @@
  * defect or invariant they stand for.
  */
 #include <kunit/test.h>
+#include <linux/cache.h>
 #include <linux/completion.h>
 #include <linux/cpumask.h>
+#include <linux/cred.h>
 #include <linux/delay.h>
+#include <linux/kprobes.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/prandom.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/workqueue.h>
 #include <asm/mmu_context_iommu.h>
 
 #define AREA_PAGES	64UL
@@ -447,6 +452,228 @@ static void abandoned_region_can_be_registered_again(struct kunit *test)
 	do_unregister(test, region);
 }
 
+/* Other memory, not touched yet, in place of pages of the area. */
+static void replace_pages(struct kunit *test, unsigned long page, unsigned long n)
+{
+	KUNIT_ASSERT_EQ(test, vm_mmap(NULL, page_ua(test, page), n * PAGE_SIZE,
+				      PROT_READ | PROT_WRITE,
+				      MAP_ANONYMOUS | MAP_PRIVATE | MAP_FIXED, 0),
+			page_ua(test, page));
+}
+
+static void R17_orphan_under_other_memory_is_not_registered(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+	struct mm_iommu_region *region = do_register(test, 0, 8), *other = NULL;
+
+	KUNIT_ASSERT_PTR_EQ(test, hold(test, 0, 8), region);
+	mm_iommu_abandon(rt->mm, region);
+	replace_pages(test, 3, 1);
+	KUNIT_EXPECT_EQ(test, try_register(test, 0, 8, &other), -EBUSY);
+	KUNIT_ASSERT_EQ(test, vm_munmap(page_ua(test, 3), PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, try_register(test, 0, 8, &other), -EFAULT);
+	replace_pages(test, 3, 1);
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_owner(rt->mm, page_ua(test, 3)), region);
+	KUNIT_EXPECT_EQ(test, region->used, 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&region->mapped), 8);
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 8);
+	KUNIT_EXPECT_EQ(test, pins_held(rt), 8);
+	KUNIT_EXPECT_NULL(test, hold(test, 0, 1));
+
+	/* Once its TCEs are gone, so is what was in the way. */
+	mm_iommu_drop(region, 8);
+	KUNIT_EXPECT_EQ(test, try_register(test, 0, 8, &other), 0);
+	if (other && other->used)
+		do_unregister(test, other);
+}
+
+/* As if a process had the capabilities and the limit of an ordinary one. */
+static const struct cred *become_ordinary(struct kunit *test, unsigned long lockable)
+{
+	struct cred *cred = prepare_creds();
+
+	KUNIT_ASSERT_NOT_NULL(test, cred);
+	cap_lower(cred->cap_effective, CAP_IPC_LOCK);
+	current->signal->rlim[RLIMIT_MEMLOCK].rlim_cur = lockable * PAGE_SIZE;
+	return override_creds(cred);
+}
+
+#define CHARGE_ROUNDS	1000U
+
+/* The limit has room for one region, and what was there has just lost its last TCE. */
+static void R15_charge_of_memory_that_leaves_is_in_nobodys_way(struct kunit *test)
+{
+	unsigned long limit = current->signal->rlim[RLIMIT_MEMLOCK].rlim_cur, i;
+	struct region_test *rt = test->priv;
+	const struct cred *root = become_ordinary(test, rt->locked_vm + 8);
+	struct mm_iommu_region *region;
+	unsigned int nomem = 0, other = 0;
+	const struct cred *own = current_cred();
+	int ret;
+
+	for (i = 0; i < CHARGE_ROUNDS; i++) {
+		ret = try_register(test, i % 2 * 8, 8, &region);
+		nomem += ret == -ENOMEM;
+		other += ret && ret != -ENOMEM;
+		if (ret) {
+			wait_for_locked_vm(rt, rt->locked_vm);
+			continue;
+		}
+		other += hold(test, i % 2 * 8, 1) != region;
+		mm_iommu_abandon(rt->mm, region);
+		mm_iommu_drop(region, 1);
+	}
+	wait_for_locked_vm(rt, rt->locked_vm);
+	/* What is really too much is refused as ever. */
+	KUNIT_EXPECT_EQ(test, try_register(test, 0, 9, &region), -ENOMEM);
+	revert_creds(root);
+	put_cred(own);
+	current->signal->rlim[RLIMIT_MEMLOCK].rlim_cur = limit;
+	KUNIT_EXPECT_EQ(test, nomem, 0);
+	KUNIT_EXPECT_EQ(test, other, 0);
+}
+
+/* A thread that abandons the region that it is given. */
+struct abandoner {
+	struct mm_struct *mm;
+	struct mm_iommu_region *region;
+};
+
+static int abandoner_thread(void *arg)
+{
+	struct mm_iommu_region *region;
+	struct abandoner *a = arg;
+
+	while (!kthread_should_stop()) {
+		/* Pairs with the release in abandon_round(). */
+		region = smp_load_acquire(&a->region);
+		if (region) {
+			mm_iommu_abandon(a->mm, region);
+			/* Pairs with the acquire there. */
+			smp_store_release(&a->region, NULL);
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
+/* Return: how often UNREGISTER said -EBUSY; negative: what went wrong else. */
+static long abandon_round(struct kunit *test, struct abandoner *a)
+{
+	struct mm_iommu_region *region, *again;
+	long busy = 0;
+
+	if (try_register(test, 0, 1, &region) || hold(test, 0, 1) != region)
+		return -EINVAL;
+	/* Pairs with the acquire in abandoner_thread(). */
+	smp_store_release(&a->region, region);
+	while (READ_ONCE(region->used))
+		cpu_relax();
+	if (try_register(test, 0, 1, &again) || again != region)
+		return -EINVAL;
+	mm_iommu_drop(region, 1);
+	while (mm_iommu_unregister(a->mm, region)) {
+		busy++;
+		cond_resched();
+	}
+	/* Pairs with the release there. */
+	while (smp_load_acquire(&a->region))
+		cond_resched();
+	return busy;
+}
+
+static void R15_nobody_is_busy_with_an_abandoned_region(struct kunit *test)
+{
+	unsigned int here = cpumask_first(cpu_online_mask), there, i;
+	struct abandoner a = { .mm = current->mm };
+	struct task_struct *task;
+	long ret = 0, busy = 0;
+
+	there = cpumask_next(here, cpu_online_mask);
+	if (there >= nr_cpu_ids)
+		kunit_skip(test, "needs two processors");
+	KUNIT_ASSERT_EQ(test, set_cpus_allowed_ptr(current, cpumask_of(here)), 0);
+	task = kthread_create_on_cpu(abandoner_thread, &a, there, "abandoner/%u");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	wake_up_process(task);
+	for (i = 0; i < 4000 && ret >= 0; i++) {
+		ret = abandon_round(test, &a);
+		busy += ret;
+		cond_resched();
+	}
+	kthread_stop(task);
+	KUNIT_EXPECT_GE(test, ret, 0);
+	KUNIT_EXPECT_EQ(test, busy, 0);
+}
+
+static void R18_counters_share_no_cache_line_with_what_lookups_read(struct kunit *test)
+{
+	struct mm_iommu_region *regions[AREA_PAGES];
+	unsigned long line = SMP_CACHE_BYTES, mapped;
+	unsigned int i;
+
+	for (i = 0; i < AREA_PAGES; i++) {
+		regions[i] = do_register(test, i, 1);
+		mapped = (unsigned long)&regions[i]->mapped / line;
+		KUNIT_EXPECT_EQ(test, (unsigned long)regions[i] % line, 0);
+		KUNIT_EXPECT_NE(test, (unsigned long)&regions[i]->node / line, mapped);
+		KUNIT_EXPECT_NE(test, (unsigned long)&regions[i]->last / line, mapped);
+		KUNIT_EXPECT_NE(test, (unsigned long)&regions[i]->used / line, mapped);
+		KUNIT_EXPECT_NE(test, (unsigned long)&regions[i]->written / line, mapped);
+		KUNIT_EXPECT_NE(test, (unsigned long)(&regions[i]->blocks + 1) / line, mapped);
+		KUNIT_EXPECT_NE(test, (unsigned long)(regions[i] + 1) / line, mapped);
+	}
+	while (i--)
+		do_unregister(test, regions[i]);
+}
+
+/* More orphans than a workqueue runs work items at a time. */
+#define CROWD	600UL
+
+struct crowd {
+	unsigned long ua;
+	struct mm_iommu_region *regions[CROWD];
+	struct work_struct work;
+	struct completion done;
+};
+
+static void crowd_work(struct work_struct *work)
+{
+	complete(&container_of(work, struct crowd, work)->done);
+}
+
+static void R16_letting_go_holds_up_nobody_elses_work(struct kunit *test)
+{
+	struct crowd *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
+	struct region_test *rt = test->priv;
+	unsigned long i, n = 1, ua, bad = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, c);
+	c->ua = kunit_vm_mmap(test, NULL, 0, CROWD * PAGE_SIZE, PROT_READ | PROT_WRITE,
+			      MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NE(test, c->ua, 0);
+	init_completion(&c->done);
+	INIT_WORK(&c->work, crowd_work);
+	for (i = 0; i < CROWD; i++) {
+		ua = c->ua + i * PAGE_SIZE;
+		KUNIT_ASSERT_EQ(test, mm_iommu_register(rt->mm, ua, PAGE_SIZE, &c->regions[i]), 0);
+		bad += mm_iommu_hold(rt->mm, ua, PAGE_SHIFT, &n) != c->regions[i];
+		mm_iommu_abandon(rt->mm, c->regions[i]);
+	}
+	KUNIT_ASSERT_EQ(test, bad, 0);
+
+	/* Uncharging needs the mmap_lock, which is taken. */
+	mmap_write_lock(rt->mm);
+	for (i = 0; i < CROWD; i++)
+		mm_iommu_drop(c->regions[i], 1);
+	msleep(1000);
+	queue_work(system_dfl_wq, &c->work);
+	KUNIT_EXPECT_NE(test, wait_for_completion_timeout(&c->done, 10 * HZ), 0);
+	mmap_write_unlock(rt->mm);
+	flush_work(&c->work);
+	wait_for_locked_vm(rt, rt->locked_vm);
+}
+
 static void abandoning_an_idle_region_lets_it_go_at_once(struct kunit *test)
 {
 	struct region_test *rt = test->priv;
@@ -459,12 +686,14 @@ static void abandoning_an_idle_region_lets_it_go_at_once(struct kunit *test)
 /* What an mm forgot is let go with it; region_test_exit() counts the pins. */
 static void forgotten_regions_go_with_the_mm(struct kunit *test)
 {
+	long forgotten = atomic_long_read(&mm_iommu_forgotten);
 	struct region_test *rt = test->priv;
 
 	do_register(test, 0, 8);
 	do_register(test, 20, 1);
 	mm_iommu_cleanup(rt->mm);
 	wait_for_locked_vm(rt, rt->locked_vm + 9);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&mm_iommu_forgotten), forgotten + 2);
 	KUNIT_EXPECT_EQ(test, pins_held(rt), 0);
 	KUNIT_EXPECT_NULL(test, hold(test, 0, 1));
 	rt->locked_vm += 9;	/* the charge dies with the mm, which is still here */
@@ -919,6 +1148,54 @@ static void who_waited_for_a_failure_tries_alone(struct kunit *test)
 	do_unregister(test, do_register(test, PENDING_PAGE, 3));
 }
 
+/* ---- a thread that is killed while it waits for the mmap_lock ---- */
+
+static bool mmap_lock_taken;
+
+/* Pages are about to be pinned: the mmap_lock is taken, and SIGKILL comes. */
+static int kill_while_pinning(struct kprobe *probe, struct pt_regs *regs)
+{
+	if (!current->mm || !down_write_trylock(&current->mm->mmap_lock))
+		return 0;
+	mmap_lock_taken = true;
+	sigaddset(&current->pending.signal, SIGKILL);
+	set_thread_flag(TIF_SIGPENDING);
+	return 0;
+}
+
+/* The charge is about to be taken back, for which the lock is needed. */
+static int give_lock_back(struct kprobe *probe, struct pt_regs *regs)
+{
+	if (mmap_lock_taken)
+		up_write(&current->mm->mmap_lock);
+	mmap_lock_taken = false;
+	return 0;
+}
+
+static void killed_while_waiting_for_mmap_lock_is_EINTR(struct kunit *test)
+{
+	struct kprobe pin = {
+		.symbol_name = "pin_user_pages_fast", .pre_handler = kill_while_pinning,
+	};
+	struct kprobe account = {
+		.symbol_name = "account_locked_vm", .pre_handler = give_lock_back,
+	};
+	struct mm_iommu_region *region;
+
+	if (!IS_ENABLED(CONFIG_KPROBES))
+		kunit_skip(test, "needs kprobes");
+	/* Pages that nobody touched are not found without the lock. */
+	replace_pages(test, 40, 2);
+	KUNIT_ASSERT_EQ(test, register_kprobe(&account), 0);
+	KUNIT_EXPECT_EQ(test, register_kprobe(&pin), 0);
+	KUNIT_EXPECT_EQ(test, try_register(test, 40, 2, &region), -EINTR);
+	unregister_kprobe(&pin);
+	unregister_kprobe(&account);
+	flush_signals(current);
+	KUNIT_EXPECT_FALSE(test, mmap_lock_taken);
+	do_unregister(test, do_register(test, 40, 2));
+}
+
 static struct kunit_case region_test_cases[] = {
 	KUNIT_CASE(register_pins_and_charges),
 	KUNIT_CASE(I7_register_twice_is_charged_once),
@@ -937,6 +1214,12 @@ static struct kunit_case region_test_cases[] = {
 	KUNIT_CASE(R8_written_memory_is_dirty_when_let_go),
 	KUNIT_CASE(C12_abandoned_region_lives_until_its_last_TCE),
 	KUNIT_CASE(abandoned_region_can_be_registered_again),
+	KUNIT_CASE(R17_orphan_under_other_memory_is_not_registered),
+	KUNIT_CASE(R15_charge_of_memory_that_leaves_is_in_nobodys_way),
+	KUNIT_CASE(R15_nobody_is_busy_with_an_abandoned_region),
+	KUNIT_CASE(R16_letting_go_holds_up_nobody_elses_work),
+	KUNIT_CASE(R18_counters_share_no_cache_line_with_what_lookups_read),
+	KUNIT_CASE(killed_while_waiting_for_mmap_lock_is_EINTR),
 	KUNIT_CASE(abandoning_an_idle_region_lets_it_go_at_once),
 	KUNIT_CASE(forgotten_regions_go_with_the_mm),
 	KUNIT_CASE(pending_region_delays_nobody_but_its_like),

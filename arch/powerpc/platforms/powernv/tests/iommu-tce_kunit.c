@@ -8,6 +8,8 @@
  */
 #include <linux/completion.h>
 #include <linux/prandom.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include "pci-ioda-tce_kunit.h"
 
 /* Kills, and what was still counted when they came. */
@@ -503,7 +505,80 @@ static void requests_do_not_hold_each_other_up(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, r), 0);
 }
 
+/* What the first half of a request mapped goes away, and so does its region. */
+static int take_away(void *region)
+{
+	wait_for_completion(&meeting.half_way);
+	meeting.ret = unmap_for(meeting.mm, meeting.tbl, 0, 8);
+	meeting.ret = meeting.ret ?: mm_iommu_unregister(meeting.mm, region);
+	/* Its memory is another's from now on; slub_debug=P shows who still reads it. */
+	kvfree_rcu_barrier();
+	rcu_barrier();
+	complete_all(&meeting.other_done);
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(1);
+	return 0;
+}
+
+static void R11_a_region_goes_when_a_request_is_past_it(struct kunit *test)
+{
+	static struct iommu_table_ops ops;
+	unsigned long ua = area(test), end = ua + 16 * PAGE_SIZE, i;
+	struct mm_iommu_region *a = region(test, ua, 8);
+	struct mm_iommu_region *b = region(test, ua + 8 * PAGE_SIZE, 8);
+	struct task_struct *task;
+	struct iommu_table *tbl;
+
+	ops = test_ops;
+	ops.exchange = exchange_and_wait;
+	tbl = ops_table(test, &ops, PAGE_SHIFT, 1ULL << 40, 2);
+	memset(&meeting, 0, sizeof(meeting));
+	meeting.first = current;
+	meeting.tbl = tbl;
+	meeting.mm = current->mm;
+	init_completion(&meeting.half_way);
+	init_completion(&meeting.other_done);
+	task = run_elsewhere(test, take_away, a);
+	KUNIT_EXPECT_EQ(test, map(tbl, 0, 16, ua), 0);
+	complete_all(&meeting.half_way);
+	kthread_stop(task);
+	KUNIT_EXPECT_TRUE(test, meeting.met);
+	KUNIT_EXPECT_EQ(test, meeting.ret, 0);
+	KUNIT_EXPECT_EQ(test, census(tbl).tces, 8);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&b->mapped), 9);
+	for (i = 8, ua += 8 * PAGE_SIZE; ua < end; i++, ua += PAGE_SIZE)
+		KUNIT_EXPECT_EQ(test, pnv_tce_get(tbl, tbl->it_offset + i),
+				mm_iommu_blocks_hpa(&b->blocks, ua) | TCE_RW);
+	KUNIT_EXPECT_EQ(test, unmap(tbl, 0, 16), 0);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, b), 0);
+}
+
+/* Counting takes long where regions are many; a request that is killed there did nothing. */
+static void R12_killed_while_counting_many_regions(struct kunit *test)
+{
+	struct iommu_table *tbl = table(test, PAGE_SHIFT, 1ULL << 40, 2);
+	struct mm_iommu_region *r[AREA_PAGES];
+	unsigned long ua = area(test), i;
+
+	for (i = 0; i < AREA_PAGES; i++)
+		r[i] = region(test, ua + i * PAGE_SIZE, 1);
+	allow_signal(SIGKILL);
+	send_sig(SIGKILL, current, 1);
+	KUNIT_EXPECT_EQ(test, map(tbl, 0, AREA_PAGES, ua), -EINTR);
+	flush_signals(current);
+	disallow_signal(SIGKILL);
+	KUNIT_EXPECT_EQ(test, kills, 0);
+	KUNIT_EXPECT_EQ(test, census(tbl).tces, 0);
+	KUNIT_EXPECT_EQ(test, unmap(tbl, 0, AREA_PAGES), 0);
+	for (i = 0; i < AREA_PAGES; i++) {
+		KUNIT_EXPECT_EQ(test, atomic_long_read(&r[i]->mapped), 1);
+		KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, r[i]), 0);
+	}
+}
+
 static struct kunit_case request_test_cases[] = {
+	KUNIT_CASE(R11_a_region_goes_when_a_request_is_past_it),
+	KUNIT_CASE(R12_killed_while_counting_many_regions),
 	KUNIT_CASE(requests_do_not_hold_each_other_up),
 	KUNIT_CASE(one_kill_per_request_and_counts),
 	KUNIT_CASE(T3_counts_drop_after_the_kill),
