@@ -152,8 +152,8 @@ static int eeh_one(struct pci_dev *pdev, const struct vfio_eeh_pe_op *op)
  * Context: Process, may sleep for seconds; takes the container's lock for a moment.
  * Return: 0, or for VFIO_EEH_PE_GET_STATE the state of the first PE that is not in its normal
  * state; -EINVAL for an unknown operation or bad arguments; -ENODEV for a group without a PE;
- * -ENXIO without a group; -ENOENT, -ENXIO where the platform cannot do it; -ENOMEM; -EIO.  Groups before the failing one
- * have carried the operation out.
+ * -ENXIO without a group; -ENOENT, -ENXIO where the platform cannot do it; -ENOMEM; -EIO.
+ * Groups before the failing one have carried the operation out.
  */
 int tce_eeh_op(struct tce_container *container, const struct vfio_eeh_pe_op *op)
 {

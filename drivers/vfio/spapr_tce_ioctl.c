@@ -6,8 +6,9 @@
  * when the lock is no longer held.
  *
  * Handlers may rely on: the caller's mm, the lock that the table names, and as long as they
- * hold that, on at least one group where the table says so.  Without it a group may leave.  They return 0 or -errno, never what firmware said; GET_STATE
- * of VFIO_EEH_PE_OP and CHECK_EXTENSION alone return more than 0.
+ * hold that, on at least one group where the table says so.  Without it a group may leave.
+ * They return 0 or -errno, never what firmware said; GET_STATE of VFIO_EEH_PE_OP and
+ * CHECK_EXTENSION alone return more than 0.
  */
 
 #include <linux/io.h>

@@ -65,11 +65,9 @@ static void probe_end(void *probe)
 	unregister_kprobe(probe);
 }
 
-static void owner_end(void *group)
+static void owner_end(void *table_group)
 {
-	struct iommu_table_group *table_group = group;
-
-	table_group->ops->release_ownership(table_group, NULL);
+	iommu_group_release_dma_owner(((struct iommu_table_group *)table_group)->group);
 }
 
 static struct iommu_table_group *unused_group(void)
@@ -112,7 +110,8 @@ static struct iommu_table *window_of(struct kunit *test, u64 size)
 	kill_probe.flags = 0;
 	KUNIT_ASSERT_EQ(test, register_kprobe(&kill_probe), 0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, probe_end, &kill_probe), 0);
-	KUNIT_ASSERT_EQ(test, group->ops->take_ownership(group, NULL), 0);
+	/* As VFIO does it for user space. */
+	KUNIT_ASSERT_EQ(test, iommu_group_claim_dma_owner(group->group, test), 0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, owner_end, group), 0);
 	KUNIT_ASSERT_EQ(test, group->ops->create_table(group, WINDOW, 16, size, 2, &tbl), 0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, table_put, tbl), 0);

@@ -57,6 +57,11 @@ static int watch_call(struct kprobe *probe, struct pt_regs *regs)
 	return 1;
 }
 
+/* A probe with this one is never made a jump, which would not ask for our answer. */
+static void watch_answered(struct kprobe *probe, struct pt_regs *regs, unsigned long flags)
+{
+}
+
 static void watch_end(void *watch)
 {
 	unregister_kprobe(&((struct watch *)watch)->probe);
@@ -69,6 +74,7 @@ static struct watch *watch(struct kunit *test, const char *function)
 	KUNIT_ASSERT_NOT_NULL(test, watch);
 	watch->probe.symbol_name = function;
 	watch->probe.pre_handler = watch_call;
+	watch->probe.post_handler = watch_answered;
 	KUNIT_ASSERT_EQ(test, register_kprobe(&watch->probe), 0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, watch_end, watch), 0);
 	return watch;

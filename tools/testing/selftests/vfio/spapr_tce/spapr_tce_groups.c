@@ -8,7 +8,7 @@
 
 #define AT_SOURCE	MB
 #define AT_TARGET	(2 * MB)
-#define FAR_TOO_LARGE	(1UL << 50)
+#define FAR_TOO_LARGE	(1048576 * GB)
 #define ROUNDS		50
 
 static int remove_function(const struct spapr_device *dev)

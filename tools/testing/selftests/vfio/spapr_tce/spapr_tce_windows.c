@@ -239,7 +239,10 @@ static uint64_t physical(int pagemap, const char *va)
 #define HEAP_PIECE	(64 * MB)
 #define HEAP_PIECES	64
 
-/* Memory until some of it lies from 2 to 4 GiB, below where interrupts go, but not more than there is to spare. */
+/*
+ * Memory until some of it lies from 2 to 4 GiB, below where interrupts go, but not more than
+ * there is to spare.
+ */
 static char *heap_with_low_page(int pagemap, char **pieces)
 {
 	long spare_kb = spapr_meminfo_kb("MemAvailable") - 512 * MB / KB;
