@@ -59,7 +59,7 @@ every_test() {
 # A third controller, at a lesser PHB.
 three='-d 3 -l'
 # Radix pages of 2M and 1G, one hugepage of 1G, and 2G of memory besides.
-huge="$three -r -m 3G -a hugepagesz=1G -a hugepages=1"
+huge="$three -r -m 5G -a hugepagesz=1G -a hugepages=1"
 powernv8() { every_test powernv8 "$three powernv8"; }
 powernv9() { every_test powernv9 "$huge powernv9"; }
 brief() {

@@ -70,6 +70,13 @@ static void tce_iommu_release(void *iommu_data)
 	kfree(container);
 }
 
+/* Whether two groups can have the same tables. */
+static bool groups_share(const struct iommu_table_group_ops *a,
+			 const struct iommu_table_group_ops *b)
+{
+	return a->create_table == b->create_table && !a->own_tables && !b->own_tables;
+}
+
 /* Whether a group can live with the others and with the windows there are. */
 static int group_check(struct tce_container *container, struct iommu_group *iommu_group,
 		       struct iommu_table_group *table_group)
@@ -89,7 +96,7 @@ static int group_check(struct tce_container *container, struct iommu_group *iomm
 	list_for_each_entry(group, &container->groups, next) {
 		if (group->iommu_group == iommu_group)
 			return -EBUSY;
-		if (group->table_group->ops->create_table != table_group->ops->create_table)
+		if (!groups_share(group->table_group->ops, table_group->ops))
 			return -EPERM;
 	}
 	for (i = 0; i < TCE_WINDOWS; i++) {

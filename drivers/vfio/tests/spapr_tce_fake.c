@@ -249,6 +249,14 @@ struct iommu_table_group_ops fake_other_ops = {
 	.unset_window = fake_unset_window,
 };
 
+struct iommu_table_group_ops fake_own_ops = {
+	.get_table_size = fake_table_size,
+	.create_table = fake_create_table,
+	.set_window = fake_set_window,
+	.unset_window = fake_unset_window,
+	.own_tables = true,
+};
+
 /* ---- start and end of a case ---- */
 
 static void group_init(struct kunit *test, struct fake_group *group)

@@ -124,6 +124,7 @@ struct fake {
 
 extern struct iommu_table_group_ops fake_ops;
 extern struct iommu_table_group_ops fake_other_ops;
+extern struct iommu_table_group_ops fake_own_ops;
 
 int fake_init(struct kunit *test);
 int fake_init_v1(struct kunit *test);

@@ -385,6 +385,25 @@ static void C13_group_of_another_platform_is_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fake_attach(test, 1), 0);
 }
 
+/* Each of them has tables that no other can use, so a container can have one of them only. */
+static void C20_groups_with_tables_of_their_own_are_alone(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	unsigned int i, own;
+	u64 start;
+
+	for (own = 0; own < 3; own++) {
+		for (i = 0; i < 2; i++)
+			fake->groups[i].table_group.ops = own == 2 || own == i ? &fake_own_ops :
+										 &fake_ops;
+		KUNIT_ASSERT_EQ(test, fake_attach(test, 0), 0);
+		KUNIT_EXPECT_EQ(test, fake_attach(test, 1), -EPERM);
+		KUNIT_EXPECT_EQ(test, fake_create(test, SHIFT_2K, &start), 0);
+		KUNIT_EXPECT_EQ(test, fake_attach(test, 1), -EPERM);
+		fake_detach(test, 0);
+	}
+}
+
 static void groups_that_no_container_can_use_are_refused(struct kunit *test)
 {
 	struct fake *fake = test->priv;
@@ -422,6 +441,7 @@ static struct kunit_case group_cases[] = {
 	KUNIT_CASE(C13_window_needs_a_page_size_of_all_groups),
 	KUNIT_CASE(C13_group_without_the_page_size_of_a_window_is_refused),
 	KUNIT_CASE(C13_group_of_another_platform_is_refused),
+	KUNIT_CASE(C20_groups_with_tables_of_their_own_are_alone),
 	KUNIT_CASE(groups_that_no_container_can_use_are_refused),
 	{ }
 };
