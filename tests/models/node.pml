@@ -268,8 +268,8 @@ active [USERS] proctype user()
 		:: else -> counts[ME]--			/* -ENOMEM, -EIO */
 		fi;
 		d_step { changed = false; failed = false }
-	:: broken -> break
-	:: !broken ->					/* UNMAP */
+	:: broken && _pid -> break
+	:: !broken || !_pid ->				/* UNMAP */
 		exchange(0);
 		if
 		:: skip

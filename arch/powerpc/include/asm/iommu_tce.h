@@ -149,9 +149,7 @@ void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm, unsigned
 #ifdef CONFIG_SPAPR_TCE_IOMMU
 void iommu_tce_uncharge(struct iommu_table *tbl);
 #else
-static inline void iommu_tce_uncharge(struct iommu_table *tbl)
-{
-}
+#define iommu_tce_uncharge(tbl)	((void)(tbl))
 #endif
 
 #endif /* _ASM_POWERPC_IOMMU_TCE_H */
