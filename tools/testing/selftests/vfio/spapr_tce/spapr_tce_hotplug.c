@@ -39,6 +39,17 @@ static void reset(struct worker *worker)
 	spapr_eeh_op(worker->c, VFIO_EEH_PE_RESET_DEACTIVATE);
 }
 
+/*
+ * All but resets: the PCI core's locking of a bus for a reset does not know of devices that
+ * are taken off it meanwhile.
+ */
+static void ask(struct worker *worker)
+{
+	spapr_eeh_op(worker->c, VFIO_EEH_PE_GET_STATE);
+	spapr_eeh_op(worker->c, VFIO_EEH_PE_UNFREEZE_DMA);
+	spapr_eeh_op(worker->c, VFIO_EEH_PE_CONFIGURE);
+}
+
 static void map_and_unmap(struct worker *worker)
 {
 	spapr_map(worker->c, 0, worker->mem, PAGE_64K, MAP_RW);
@@ -55,12 +66,12 @@ static void make_and_remove(struct worker *worker)
 	spapr_remove(worker->c, start);
 }
 
-static void (* const works[THREADS])(struct worker *worker) = {
-	reset, reset, reset, map_and_unmap, make_and_remove,
-};
-
-static int workers_begin(struct worker *workers, int c, char *mem)
+static int workers_begin(struct worker *workers, int c, char *mem,
+			 void (*eeh)(struct worker *worker))
 {
+	void (* const works[THREADS])(struct worker *worker) = {
+		eeh, eeh, eeh, map_and_unmap, make_and_remove,
+	};
 	int i, ret = 0;
 
 	for (i = 0; i < THREADS && !ret; i++) {
@@ -160,7 +171,8 @@ TEST_F_TIMEOUT(hotplug, C14_unbind_beside_resets, storm_timeout())
 	for (round = 0; !storm_is_over(&storm, round); round++) {
 		spapr_teardown(&self->st.s);
 		ASSERT_EQ(0, container_again(&self->st));
-		ASSERT_EQ(0, workers_begin(self->workers, self->st.s.container, self->st.mem));
+		ASSERT_EQ(0, workers_begin(self->workers, self->st.s.container, self->st.mem,
+					   reset));
 		ASSERT_EQ(0, prompt(workers_meet(self->workers, RESETTERS)));
 		EXPECT_EQ(0, prompt(spapr_unbind(self->dev)));
 		ASSERT_EQ(0, prompt(workers_meet(self->workers, RESETTERS)));
@@ -176,17 +188,18 @@ TEST_F_TIMEOUT(hotplug, C14_unbind_beside_resets, storm_timeout())
 	EXPECT_TRUE(device_works(&self->st));
 }
 
-TEST_F_TIMEOUT(hotplug, C14_unplug_beside_resets, storm_timeout())
+TEST_F_TIMEOUT(hotplug, C14_unplug_beside_eeh, storm_timeout())
 {
 	struct storm storm;
 	unsigned long round;
 
-	storm_begin(&storm, 1);
+	storm_begin(&storm, 5);
 	for (round = 0; !storm_is_over(&storm, round); round++) {
 		spapr_teardown(&self->st.s);
 		ASSERT_EQ(0, container_again(&self->st));
-		ASSERT_EQ(0, workers_begin(self->workers, self->st.s.container, self->st.mem));
-		ASSERT_EQ(0, prompt(workers_meet(self->workers, RESETTERS)));
+		ASSERT_EQ(0, workers_begin(self->workers, self->st.s.container, self->st.mem,
+					   ask));
+		ASSERT_EQ(0, prompt(workers_meet(self->workers, 0)));
 		EXPECT_EQ(0, prompt(spapr_unplug(self->dev)));
 		ASSERT_EQ(0, prompt(workers_meet(self->workers, RESETTERS)));
 		ASSERT_EQ(0, prompt(workers_end(self->workers)));
@@ -207,7 +220,7 @@ TEST_F_TIMEOUT(hotplug, C16_join_and_leave_beside_resets, storm_timeout())
 	int group;
 
 	ASSERT_EQ(0, spapr_register(self->st.s.container, self->st.mem, MEM_SIZE));
-	ASSERT_EQ(0, workers_begin(self->workers, self->st.s.container, self->st.mem));
+	ASSERT_EQ(0, workers_begin(self->workers, self->st.s.container, self->st.mem, reset));
 	group = spapr_open_group(&self->st.dev[1]);
 	ASSERT_LE(0, group);
 	storm_begin(&storm, 20);
