@@ -59,8 +59,8 @@ static int region_remove(struct tce_container *container, u64 ua, u64 size,
  * Context: Process, may sleep for as long as pinning takes; takes locks for moments.
  * Return: 0; -EINVAL for bad bounds and for memory that overlaps another region; -EBUSY when
  * the container has it, or is just getting it, or when another container left TCEs behind that
- * point to other memory, which was at this address then; -ENOMEM for memory or RLIMIT_MEMLOCK; -EFAULT
- * for pages that cannot be pinned; -EINTR.  On failure nothing has changed.
+ * point to other memory, which was at this address then; -ENOMEM for memory or RLIMIT_MEMLOCK;
+ * -EFAULT for pages that cannot be pinned; -EINTR.  On failure nothing has changed.
  */
 int tce_register(struct tce_container *container, u64 ua, u64 size)
 {
