@@ -13,7 +13,8 @@
  *
  * A group may leave at any moment when @lock is not held, also the last one: its windows go
  * with it.  VFIO keeps the container for the call, and whoever is last, call or detach,
- * releases it.
+ * releases it.  Detaching still waits for a v2 MAP or UNMAP that is changing TCEs, and the last
+ * one for the mmap_lock under which what was charged goes back.
  */
 #ifndef VFIO_SPAPR_TCE_H
 #define VFIO_SPAPR_TCE_H

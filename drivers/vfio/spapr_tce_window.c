@@ -467,7 +467,9 @@ void tce_windows_take(struct tce_container *container, struct iommu_table **tabl
 
 /*
  * Empty tables while the last group, which nobody else works on, still has them; take them
- * out of it and let go of them.  Context: Process, may sleep, no lock held.  Cannot fail.
+ * out of it and let go of them.  Cannot fail.
+ * Context: Process, may sleep, also for the mmap_lock of the mm that pays; no lock of the
+ * container held, but VFIO's.
  */
 void tce_windows_end(struct tce_container *container, struct iommu_table **tables,
 		     struct iommu_table_group *table_group)
