@@ -13,16 +13,17 @@
  *
  * A group may leave at any moment when @lock is not held, also the last one: its windows go
  * with it.  VFIO keeps the container for the call, and whoever is last, call or detach,
- * releases it.  Detaching still waits for a v2 MAP or UNMAP that is changing TCEs, and the last
- * one for the mmap_lock under which what was charged goes back.
+ * releases it, without a lock.  Detaching still waits for a v2 MAP or UNMAP that is changing TCEs.
  */
 #ifndef VFIO_SPAPR_TCE_H
 #define VFIO_SPAPR_TCE_H
 
+#include <linux/atomic.h>
 #include <linux/lockdep.h>
 #include <linux/mutex.h>
 #include <linux/rwsem.h>
 #include <linux/vfio.h>
+#include <linux/wait.h>
 #include <linux/xarray.h>
 
 #include <asm/iommu.h>
@@ -34,14 +35,19 @@ struct vfio_iommu_driver_ops;
 
 /**
  * struct tce_group - a group attached to a container
- * @next: in &tce_container.groups
+ * @next: in &tce_container.groups; after the last one has left, in &tce_container.left
  * @iommu_group: the group, as VFIO knows it
  * @table_group: the same group, as the platform knows it
+ * @tables: the tables that it took along as the last one, with references; to be put without
+ *	a lock, as what is charged for them goes back then
+ * @stuck: which of these firmware has kept
  */
 struct tce_group {
 	struct list_head next;
 	struct iommu_group *iommu_group;
 	struct iommu_table_group *table_group;
+	struct iommu_table *tables[TCE_WINDOWS];
+	bool stuck[TCE_WINDOWS];
 };
 
 /**
@@ -49,10 +55,12 @@ struct tce_group {
  * @tbl: the table that calls find here; NULL while none may use it
  * @programmed: the table that every group has programmed, with a reference; it is not @tbl
  *	while CREATE or REMOVE is at work
+ * @stuck: firmware has kept the table, or the last one, in a group that has left
  */
 struct tce_window {
 	struct iommu_table *tbl;
 	struct iommu_table *programmed;
+	bool stuck;
 };
 
 /**
@@ -66,8 +74,11 @@ struct tce_window {
  *	before any other; @lock, and @windows_lock to end it
  * @mm: whose memory is used, referenced, set once; @lock
  * @charged: pages that v1's ENABLE charged; @windows_lock
+ * @pinning: pages that v1's MAPs under way have pinned, or will, each counted once per TCE
+ * @pinned: where to wait for @pinning to fall
  * @windows: slot 0 starts at the bus address 0; @lock
  * @groups: attached groups; @lock
+ * @left: groups that were the last one when they left; @lock
  * @reg_lock: taken to decide about a change of @regions, not to pin or unpin
  * @regions: registered regions by first page number; a slot is reserved while its
  *	region is being pinned; @reg_lock
@@ -80,8 +91,11 @@ struct tce_container {
 	bool default_pending;
 	struct mm_struct *mm;
 	unsigned long charged;
+	atomic_long_t pinning;
+	wait_queue_head_t pinned;
 	struct tce_window windows[TCE_WINDOWS];
 	struct list_head groups;
+	struct list_head left;
 	struct mutex reg_lock;	/* for regions */
 	struct xarray regions;
 };
@@ -94,6 +108,7 @@ struct tce_container {
  * @charged: pages that are charged for it, until the table takes the charge over
  * @num: number of the slot
  * @tbl: the table, with a reference; NULL before there is one
+ * @stuck: it could not be made, and firmware has kept the table
  */
 struct tce_new_window {
 	u32 page_shift;
@@ -102,6 +117,7 @@ struct tce_new_window {
 	unsigned long charged;
 	unsigned int num;
 	struct iommu_table *tbl;
+	bool stuck;
 };
 
 /**
@@ -164,9 +180,9 @@ int tce_window_remove(struct tce_container *container, u64 start);
 int tce_windows_set(struct tce_container *container, struct iommu_table_group *table_group);
 void tce_windows_unset(struct tce_container *container,
 		       struct iommu_table_group *table_group);
-void tce_windows_take(struct tce_container *container, struct iommu_table **tables);
-void tce_windows_end(struct tce_container *container, struct iommu_table **tables,
-		     struct iommu_table_group *table_group);
+void tce_windows_take(struct tce_container *container, struct tce_group *group);
+void tce_windows_end(struct tce_container *container, struct tce_group *group);
+void tce_windows_put(struct tce_group *group);
 
 int tce_v1_map(struct tce_container *container, struct iommu_table *tbl,
 	       const struct iommu_tce_request *req);

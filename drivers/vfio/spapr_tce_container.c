@@ -50,17 +50,30 @@ static void *tce_iommu_open(unsigned long arg)
 	container->v2 = arg == VFIO_SPAPR_TCE_v2_IOMMU;
 	mutex_init(&container->windows_lock);
 	init_rwsem(&container->lock);
+	init_waitqueue_head(&container->pinned);
 	INIT_LIST_HEAD(&container->groups);
+	INIT_LIST_HEAD(&container->left);
 	mutex_init(&container->reg_lock);
 	xa_init_flags(&container->regions, XA_FLAGS_ACCOUNT);
 	return container;
 }
 
-/* All groups are detached, and took the windows along.  Then the memory, then the mm. */
+/*
+ * All groups are detached.  The tables go, the memory, and then the mm.  May wait for the
+ * mmap_lock: VFIO holds no lock here, neither its own nor of the driver core, unless there has
+ * never been a group, and so nothing to wait for.
+ */
 static void tce_iommu_release(void *iommu_data)
 {
 	struct tce_container *container = iommu_data;
+	struct tce_group *group, *tmp;
 
+	if (container->mm)
+		tce_may_wait(container);
+	list_for_each_entry_safe(group, tmp, &container->left, next) {
+		tce_windows_put(group);
+		kfree(group);
+	}
 	tce_unregister_all(container);
 	account_locked_vm(container->mm, container->charged, false);
 	if (container->mm)
@@ -164,25 +177,30 @@ static struct tce_group *group_find(struct tce_container *container,
 /*
  * The others keep their windows; the last to leave takes them along.  They are emptied without
  * the lock then: calls find neither group nor window any more, and VFIO lets no other group
- * in meanwhile.
+ * in meanwhile.  The release puts them.
  */
 static void group_detach(struct tce_container *container, struct iommu_group *iommu_group)
 {
-	struct iommu_table *tables[TCE_WINDOWS] = { };
 	struct tce_group *group;
+	bool last;
 
 	scoped_guard(rwsem_write, &container->lock) {
 		group = group_find(container, iommu_group);
 		if (!group)
 			return;
 		list_del(&group->next);
-		if (list_empty(&container->groups))
-			tce_windows_take(container, tables);
-		else
+		last = list_empty(&container->groups);
+		if (last) {
+			tce_windows_take(container, group);
+			list_add_tail(&group->next, &container->left);
+		} else {
 			tce_windows_unset(container, group->table_group);
+		}
 	}
-	tce_windows_end(container, tables, group->table_group);
-	kfree(group);
+	if (last)
+		tce_windows_end(container, group);
+	else
+		kfree(group);
 }
 
 static void tce_iommu_detach_group(void *iommu_data, struct iommu_group *iommu_group)

@@ -227,13 +227,43 @@ free:
 	return ret;
 }
 
+/*
+ * MAPs under way pin together at most as much as the window has, which ENABLE charged for the
+ * TCEs: however many threads are stopped in the middle, a process pins at most twice of it.
+ */
+static bool v1_may_pin(struct tce_container *container, const struct iommu_table *tbl,
+		       unsigned long npages)
+{
+	long pinning = atomic_long_read(&container->pinning);
+
+	do {
+		if (pinning + npages > tbl->it_size)
+			return false;
+	} while (!atomic_long_try_cmpxchg(&container->pinning, &pinning, pinning + npages));
+	return true;
+}
+
+static int v1_pin_begin(struct tce_container *container, const struct iommu_table *tbl,
+			unsigned long npages)
+{
+	if (wait_event_killable(container->pinned, v1_may_pin(container, tbl, npages)))
+		return -EINTR;
+	return 0;
+}
+
+static void v1_pin_end(struct tce_container *container, unsigned long npages)
+{
+	atomic_long_sub(npages, &container->pinning);
+	wake_up_all(&container->pinned);
+}
+
 /**
  * tce_v1_map() - pin memory and point entries to it
  * @container: its lock is held for reading, but not all the time
  * @tbl: a table of the container
  * @req: the entries and the memory; valid TCEs are replaced
  *
- * Context: Process, the one whose memory it is; may sleep.
+ * Context: Process, the one whose memory it is; may sleep, also for other MAPs under way.
  * Return: 0; -ENOMEM, -EFAULT for memory that cannot be pinned, -EINTR after a fatal signal
  * while pinning, -EPERM after DISABLE, -ENXIO when the last group has left: nothing has
  * changed.  -EIO when firmware refused an entry or a kill, -ENODEV when the last group left
@@ -247,7 +277,13 @@ int tce_v1_map(struct tce_container *container, struct iommu_table *tbl,
 	lockdep_assert_held_read(&container->lock);
 	iommu_tce_table_get(tbl);
 	up_read(&container->lock);
-	ret = v1_map(container, tbl, req);
+	tce_may_wait(container);
+	ret = v1_pin_begin(container, tbl, req->npages);
+	if (!ret) {
+		/* Pairs with v1_disable_wait(): it waits, or this sees that it has begun. */
+		ret = READ_ONCE(container->enabled) ? v1_map(container, tbl, req) : -EPERM;
+		v1_pin_end(container, req->npages);
+	}
 	iommu_tce_table_put(tbl);
 	down_read(&container->lock);
 	return ret;
@@ -259,7 +295,7 @@ static int v1_pages(struct tce_container *container, unsigned long *pages)
 	const struct tce_group *group;
 
 	guard(rwsem_read)(&container->lock);
-	if (container->enabled)
+	if (container->enabled || container->charged)
 		return -EBUSY;
 	group = tce_first_group(container);
 	if (!group)
@@ -283,7 +319,7 @@ int tce_v1_enable(struct tce_container *container)
 	if (!ret) {
 		container->charged = pages;
 		scoped_guard(rwsem_write, &container->lock)
-			container->enabled = true;
+			WRITE_ONCE(container->enabled, true);
 	}
 	mutex_unlock(&container->windows_lock);
 	return ret;
@@ -295,7 +331,7 @@ static void v1_disable_start(struct tce_container *container, struct iommu_table
 	unsigned int i;
 
 	guard(rwsem_write)(&container->lock);
-	container->enabled = false;
+	WRITE_ONCE(container->enabled, false);
 	for (i = 0; i < TCE_WINDOWS; i++) {
 		tables[i] = container->windows[i].tbl;
 		if (tables[i])
@@ -303,12 +339,25 @@ static void v1_disable_start(struct tce_container *container, struct iommu_table
 	}
 }
 
-/* Mapped pages are let go before their charge. */
+/* What MAPs under way have pinned is let go before its charge, too. */
+static int v1_disable_wait(struct tce_container *container)
+{
+	smp_mb(); /* says that MAP is over before it looks for one, as tce_v1_map() vice versa */
+	if (wait_event_killable(container->pinned, !atomic_long_read(&container->pinning)))
+		return -EINTR;
+	return 0;
+}
+
+/*
+ * Mapped pages are let go before their charge.  After a fatal signal the charge stays until
+ * somebody who shares the mm disables it again, or the container ends.
+ */
 int tce_v1_disable(struct tce_container *container)
 {
 	struct iommu_table *tables[TCE_WINDOWS];
 	unsigned long cleared;
 	unsigned int i;
+	int ret;
 
 	if (mutex_lock_killable(&container->windows_lock))
 		return -EINTR;
@@ -320,8 +369,11 @@ int tce_v1_disable(struct tce_container *container)
 		tce_v1_clear(tables[i], tables[i]->it_offset, tables[i]->it_size, &cleared);
 		iommu_tce_table_put(tables[i]);
 	}
-	account_locked_vm(container->mm, container->charged, false);
-	container->charged = 0;
+	ret = v1_disable_wait(container);
+	if (!ret) {
+		account_locked_vm(container->mm, container->charged, false);
+		container->charged = 0;
+	}
 	mutex_unlock(&container->windows_lock);
-	return 0;
+	return ret;
 }

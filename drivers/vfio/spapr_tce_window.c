@@ -25,6 +25,26 @@
 #include <asm/iommu_tce.h>
 #include "spapr_tce.h"
 
+/* Take slot @num out of a group, whose leaving cannot fail. */
+static void window_unset_anyway(struct tce_container *container,
+				struct iommu_table_group *table_group, unsigned int num)
+{
+	lockdep_assert_held_write(&container->lock);
+	if (table_group->ops->unset_window(table_group, num))
+		container->windows[num].stuck = true;
+}
+
+/*
+ * Let go of a table.  One that firmware keeps goes later, under locks that must not wait for
+ * the mm that pays: its charge goes now.
+ */
+static void window_put(struct iommu_table *tbl, bool stuck)
+{
+	if (stuck)
+		iommu_tce_uncharge(tbl);
+	iommu_tce_table_put(tbl);
+}
+
 /* Program the table of slot @num into all groups, or into none. */
 static int window_set(struct tce_container *container, unsigned int num,
 		      struct iommu_table *tbl)
@@ -43,7 +63,7 @@ static int window_set(struct tce_container *container, unsigned int num,
 	return 0;
 unset:
 	list_for_each_entry_continue_reverse(group, &container->groups, next)
-		group->table_group->ops->unset_window(group->table_group, num);
+		window_unset_anyway(container, group->table_group, num);
 	return ret;
 }
 
@@ -154,6 +174,7 @@ static int window_program(struct tce_container *container, struct tce_new_window
 	new->tbl = tbl;
 	iommu_tce_charge_to(tbl, container->mm, new->charged);
 	new->charged = 0;
+	container->windows[new->num].stuck = false;
 	ret = window_set(container, new->num, tbl);
 	if (!ret)
 		container->windows[new->num].programmed = iommu_tce_table_get(tbl);
@@ -182,14 +203,17 @@ static void window_undo(struct tce_container *container, struct tce_new_window *
 	struct tce_window *window = &container->windows[new->num];
 
 	lockdep_assert_held_write(&container->lock);
-	if (!new->tbl || window->programmed != new->tbl)
+	if (!new->tbl)
 		return;
-	if (window_unset(container, new->num, new->tbl)) {
-		window_open(container, new);
-		return;
+	if (window->programmed == new->tbl) {
+		if (window_unset(container, new->num, new->tbl)) {
+			window_open(container, new);
+			return;
+		}
+		window->programmed = NULL;
+		iommu_tce_table_put(new->tbl);
 	}
-	window->programmed = NULL;
-	iommu_tce_table_put(new->tbl);
+	new->stuck = window->stuck;
 }
 
 /* Which windows a CREATE makes: the default one if it is due, and what it asks for. */
@@ -302,7 +326,7 @@ int tce_windows_finish(struct tce_container *container, struct tce_making *makin
 	tce_may_wait(container);
 	for (i = 0; i < making->nr; i++) {
 		if (making->windows[i].tbl)
-			iommu_tce_table_put(making->windows[i].tbl);
+			window_put(making->windows[i].tbl, making->windows[i].stuck);
 		account_locked_vm(container->mm, making->windows[i].charged, false);
 	}
 	return ret;
@@ -365,9 +389,9 @@ static int window_hide(struct tce_container *container, u64 start, unsigned int 
 	return 0;
 }
 
-/* Take an empty window out of the groups, or give it its place back. */
+/* Take an empty window out of the groups, or give it its place back.  The caller has a reference. */
 static int window_leave(struct tce_container *container, unsigned int num,
-			struct iommu_table *tbl)
+			struct iommu_table *tbl, bool *stuck)
 {
 	struct tce_window *window = &container->windows[num];
 	int ret;
@@ -381,6 +405,7 @@ static int window_leave(struct tce_container *container, unsigned int num,
 		window->tbl = tbl;
 		return ret;
 	}
+	*stuck = window->stuck;
 	window->programmed = NULL;
 	iommu_tce_table_put(tbl);
 	return 0;
@@ -400,6 +425,7 @@ static int window_leave(struct tce_container *container, unsigned int num,
 int tce_window_remove(struct tce_container *container, u64 start)
 {
 	struct iommu_table *tbl;
+	bool stuck = false;
 	unsigned int num;
 	int ret;
 
@@ -411,8 +437,8 @@ int tce_window_remove(struct tce_container *container, u64 start)
 		return ret;
 	tce_may_wait(container);
 	window_empty(container, tbl);
-	ret = window_leave(container, num, tbl);
-	iommu_tce_table_put(tbl);
+	ret = window_leave(container, num, tbl, &stuck);
+	window_put(tbl, stuck);
 	return ret;
 }
 
@@ -436,7 +462,7 @@ int tce_windows_set(struct tce_container *container, struct iommu_table_group *t
 unset:
 	while (i--)
 		if (container->windows[i].programmed)
-			table_group->ops->unset_window(table_group, i);
+			window_unset_anyway(container, table_group, i);
 	return ret;
 }
 
@@ -448,17 +474,18 @@ void tce_windows_unset(struct tce_container *container, struct iommu_table_group
 	lockdep_assert_held_write(&container->lock);
 	for (i = 0; i < TCE_WINDOWS; i++)
 		if (container->windows[i].programmed)
-			table_group->ops->unset_window(table_group, i);
+			window_unset_anyway(container, table_group, i);
 }
 
 /* Take the tables out of their slots, for tce_windows_end(): the last group leaves. */
-void tce_windows_take(struct tce_container *container, struct iommu_table **tables)
+void tce_windows_take(struct tce_container *container, struct tce_group *group)
 {
 	unsigned int i;
 
 	lockdep_assert_held_write(&container->lock);
 	for (i = 0; i < TCE_WINDOWS; i++) {
-		tables[i] = container->windows[i].programmed;
+		group->tables[i] = container->windows[i].programmed;
+		group->stuck[i] = container->windows[i].stuck;
 		container->windows[i].programmed = NULL;
 		container->windows[i].tbl = NULL;
 	}
@@ -466,21 +493,33 @@ void tce_windows_take(struct tce_container *container, struct iommu_table **tabl
 }
 
 /*
- * Empty tables while the last group, which nobody else works on, still has them; take them
- * out of it and let go of them.  Cannot fail.
- * Context: Process, may sleep, also for the mmap_lock of the mm that pays; no lock of the
- * container held, but VFIO's.
+ * Empty the tables while the last group, which nobody else works on, still has them, and take
+ * them out of it.  Cannot fail.
+ * Context: Process, may sleep; no lock of the container held, but those of whoever detaches.
  */
-void tce_windows_end(struct tce_container *container, struct iommu_table **tables,
-		     struct iommu_table_group *table_group)
+void tce_windows_end(struct tce_container *container, struct tce_group *group)
 {
+	struct iommu_table_group *table_group = group->table_group;
 	unsigned int i;
 
 	for (i = 0; i < TCE_WINDOWS; i++) {
-		if (!tables[i])
+		if (!group->tables[i])
 			continue;
-		window_empty(container, tables[i]);
-		table_group->ops->unset_window(table_group, i);
-		iommu_tce_table_put(tables[i]);
+		window_empty(container, group->tables[i]);
+		if (table_group->ops->unset_window(table_group, i))
+			group->stuck[i] = true;
 	}
+}
+
+/*
+ * Let go of the tables that tce_windows_take() gave a group.
+ * Context: Process, may sleep, also for the mmap_lock of the mm that pays.
+ */
+void tce_windows_put(struct tce_group *group)
+{
+	unsigned int i;
+
+	for (i = 0; i < TCE_WINDOWS; i++)
+		if (group->tables[i])
+			window_put(group->tables[i], group->stuck[i]);
 }

@@ -272,6 +272,14 @@ static void group_init(struct kunit *test, struct fake_group *group)
 	iommu_group_set_iommudata(group->group, &group->table_group, NULL);
 }
 
+void fake_open(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+
+	fake->container = tce_iommu_driver.open(fake->type);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(fake->container));
+}
+
 static int init_type(struct kunit *test, unsigned long type)
 {
 	struct fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
@@ -288,14 +296,14 @@ static int init_type(struct kunit *test, unsigned long type)
 	fake->test = test;
 	init_completion(&fake->blocked);
 	init_completion(&fake->go_on);
-	fake->container = tce_iommu_driver.open(type);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(fake->container));
 
 	/* The case's thread takes its mm along; the leak check runs in another one. */
 	mmgrab(current->mm);
 	fake->mm = current->mm;
 	fake->locked_vm = fake->mm->locked_vm;
+	fake->type = type;
 	test->priv = fake;
+	fake_open(test);
 	for (i = 0; i < FAKE_GROUPS; i++)
 		group_init(test, &fake->groups[i]);
 	return 0;
@@ -311,6 +319,15 @@ int fake_init_v1(struct kunit *test)
 	return init_type(test, VFIO_SPAPR_TCE_IOMMU);
 }
 
+void fake_release(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+
+	if (fake->container)
+		tce_iommu_driver.release(fake->container);
+	fake->container = NULL;
+}
+
 /* The leak check: every case ends with no table, no window and nothing charged. */
 void fake_exit(struct kunit *test)
 {
@@ -324,7 +341,7 @@ void fake_exit(struct kunit *test)
 			fake_detach(test, i);
 	for (i = 0; i < FAKE_SLOTS; i++)
 		fake_expect_slots(test, 0, i, NULL);
-	tce_iommu_driver.release(fake->container);
+	fake_release(test);
 	KUNIT_EXPECT_EQ(test, fake->tables, 0);
 	KUNIT_EXPECT_EQ(test, fake_charged(test), 0);
 	for (i = 0; i < FAKE_GROUPS; i++)

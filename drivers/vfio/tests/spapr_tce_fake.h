@@ -84,6 +84,7 @@ struct fake_group {
  * @locked_vm: of @mm at first
  * @args: a page for arguments; nothing is mapped behind it
  * @area: memory to map
+ * @type: of the container
  * @container: the container
  * @groups: groups
  * @tables: how many tables there are
@@ -104,6 +105,7 @@ struct fake {
 	unsigned long locked_vm;
 	unsigned long args;
 	unsigned long area;
+	unsigned long type;
 	void *container;
 	struct fake_group groups[FAKE_GROUPS];
 	unsigned int tables;
@@ -136,6 +138,13 @@ void fake_fail(struct kunit *test, enum fake_op op, unsigned int nth, long ret);
 int fake_attach(struct kunit *test, unsigned int group);
 void fake_detach(struct kunit *test, unsigned int group);
 void fake_attach_all(struct kunit *test, unsigned int groups);
+
+/* The container ends; all groups are detached.  Otherwise it does so with the case. */
+void fake_release(struct kunit *test);
+
+/* Another one begins. */
+void fake_open(struct kunit *test);
+
 struct fake_table *fake_slot(struct kunit *test, unsigned int group, unsigned int num);
 
 /* Pages charged since the start. */

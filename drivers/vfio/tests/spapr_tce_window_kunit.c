@@ -11,6 +11,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/sched/signal.h>
+#include <linux/workqueue.h>
 #include "../vfio.h"
 #include "../spapr_tce.h"
 #include "spapr_tce_fake.h"
@@ -139,11 +140,44 @@ static void C17_table_is_charged_as_long_as_anybody_has_it(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fake_charged(test), AREA_PAGES + DEFAULT_CHARGE);
 
 	fake_detach(test, 0);
-	KUNIT_EXPECT_EQ(test, fake->tables, 1);
 	KUNIT_EXPECT_EQ(test, fake_charged(test), AREA_PAGES + DEFAULT_CHARGE);
+	fake_release(test);
+	KUNIT_EXPECT_EQ(test, fake->tables, 1);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), DEFAULT_CHARGE);
 	iommu_tce_table_put(&w0->tbl);
 	KUNIT_EXPECT_EQ(test, fake->tables, 0);
-	KUNIT_EXPECT_EQ(test, fake_charged(test), AREA_PAGES);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), 0);
+}
+
+/*
+ * Firmware keeps tables of groups that leave, first, in the middle, or last; the platform lets go
+ * of them later, under locks that must not wait for the mm that pays.
+ */
+static void C17_kept_tables_are_not_charged_for_ever(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct fake_table *w0;
+	unsigned int round, i;
+
+	for (round = 0; round < 3; round++) {
+		fake_attach_all(test, 3);
+		KUNIT_ASSERT_EQ(test, fake_register(test), 0);
+		KUNIT_ASSERT_EQ(test, fake_map(test, 0, SZ_4K), 0);
+		w0 = fake_slot(test, 0, 0);
+		for (i = 0; i < 3; i++) {
+			if (i == round)
+				fake_fail(test, FAKE_UNSET, 1, -EIO);
+			fake_detach(test, i);
+		}
+		KUNIT_EXPECT_PTR_EQ(test, fake_slot(test, round, 0), w0);
+		fake_release(test);
+		KUNIT_EXPECT_EQ(test, fake->tables, 1);
+		KUNIT_EXPECT_EQ(test, fake_charged(test), 0);
+		KUNIT_EXPECT_EQ(test, fake_ops.unset_window(&fake->groups[round].table_group, 0),
+				0);
+		KUNIT_EXPECT_EQ(test, fake->tables, 0);
+		fake_open(test);
+	}
 }
 
 /* Whoever programs a window must not find a table that a guest may use. */
@@ -413,11 +447,44 @@ static void C14_last_group_leaves_while_a_window_is_emptied(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fake_remove(test, 0), -ENXIO);
 	KUNIT_EXPECT_EQ(test, fake_map(test, 0, SZ_4K), -ENXIO);
 	KUNIT_EXPECT_EQ(test, fake_unmap(test, 0, SZ_4K), -ENXIO);
-	KUNIT_EXPECT_EQ(test, fake->tables, 1);
 	fake_caller_end(test, &r);
 	KUNIT_EXPECT_EQ(test, r.ret, 0);
-	KUNIT_EXPECT_EQ(test, fake->tables, 0);
-	KUNIT_EXPECT_EQ(test, fake_charged(test), AREA_PAGES);
+	KUNIT_EXPECT_EQ(test, fake_unregister(test), 0);
+	/* The end of the case sees that the tables go, and their charge. */
+	KUNIT_EXPECT_EQ(test, fake->tables, 2);
+	KUNIT_EXPECT_EQ(test, fake_charged(test), DEFAULT_CHARGE + SECOND_CHARGE);
+}
+
+struct leaving {
+	struct work_struct work;
+	struct kunit *test;
+	struct completion done;
+};
+
+static void leave(struct work_struct *work)
+{
+	struct leaving *l = container_of(work, struct leaving, work);
+
+	fake_detach(l->test, 0);
+	complete(&l->done);
+}
+
+/* A page fault of the process may hold it for as long as a file system in user space likes. */
+static void C14_last_group_leaves_without_the_mmap_lock(struct kunit *test)
+{
+	struct fake *fake = test->priv;
+	struct leaving l = { .test = test };
+
+	fake_two_windows(test, 1);
+	KUNIT_ASSERT_EQ(test, fake_map(test, 0, 3 * SZ_4K), 0);
+	INIT_WORK_ONSTACK(&l.work, leave);
+	init_completion(&l.done);
+	mmap_write_lock(fake->mm);
+	schedule_work(&l.work);
+	KUNIT_EXPECT_NE(test, wait_for_completion_timeout(&l.done, 20 * HZ), 0);
+	mmap_write_unlock(fake->mm);
+	flush_work(&l.work);
+	destroy_work_on_stack(&l.work);
 	KUNIT_EXPECT_EQ(test, fake_unregister(test), 0);
 }
 
@@ -448,6 +515,7 @@ static struct kunit_case window_cases[] = {
 	KUNIT_CASE(shapes_that_the_platform_cannot_have_are_refused),
 	KUNIT_CASE(C18_table_smaller_than_a_page),
 	KUNIT_CASE(C17_table_is_charged_as_long_as_anybody_has_it),
+	KUNIT_CASE(C17_kept_tables_are_not_charged_for_ever),
 	KUNIT_CASE(C15_guests_may_map_into_finished_windows_only),
 	KUNIT_CASE(C6_default_window_is_made_when_it_is_needed),
 	KUNIT_CASE(C6_unmap_in_its_range_makes_the_default_window),
@@ -461,6 +529,7 @@ static struct kunit_case window_cases[] = {
 	KUNIT_CASE(C16_groups_join_and_leave_while_a_window_is_emptied),
 	KUNIT_CASE(C16_refused_remove_is_for_groups_that_joined_too),
 	KUNIT_CASE(C14_last_group_leaves_while_a_window_is_emptied),
+	KUNIT_CASE(C14_last_group_leaves_without_the_mmap_lock),
 	KUNIT_CASE(C21_register_does_not_wait_for_a_map),
 	{ }
 };

@@ -37,6 +37,7 @@ struct held {
 	int uffd;
 	char *mem;
 	size_t size;
+	char *hole;
 	int ret;
 	pid_t tid;
 	pthread_t thread;
@@ -61,16 +62,36 @@ static void *held_run(void *arg)
 	return NULL;
 }
 
-static char *hole_of(const struct held *held)
+static int held_v1_map_0(struct held *held)
 {
-	return held->mem + HOLE * spapr_page_size();
+	return spapr_map(held->c, 0, held->mem, held->size, MAP_RW);
 }
 
-/* Base pages, populated but for the hole, for which user space is asked. */
-static int held_memory(struct held *held)
+static int held_v1_disable(struct held *held)
+{
+	return spapr_ioctl(held->c, VFIO_IOMMU_DISABLE, NULL);
+}
+
+/* User space is asked for the page of the hole. */
+static int held_hole(struct held *held, unsigned long pages)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	held->hole = held->mem + pages * spapr_page_size();
+	held->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (held->uffd < 0)
+		return -errno;
+	range.range.start = (uintptr_t)held->hole;
+	range.range.len = spapr_page_size();
+	if (ioctl(held->uffd, UFFDIO_API, &api) || ioctl(held->uffd, UFFDIO_REGISTER, &range))
+		return -errno;
+	return 0;
+}
+
+/* Base pages, populated but for the hole. */
+static int held_memory(struct held *held)
+{
 	long page = spapr_page_size();
 
 	held->size = HELD_PAGES * page;
@@ -81,31 +102,25 @@ static int held_memory(struct held *held)
 	if (spapr_thp_size())
 		madvise(held->mem, held->size, MADV_NOHUGEPAGE);
 	memset(held->mem, 1, HOLE * page);
-	memset(hole_of(held) + page, 1, held->size - (HOLE + 1) * page);
-
-	held->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
-	if (held->uffd < 0)
-		return -errno;
-	range.range.start = (uintptr_t)hole_of(held);
-	range.range.len = page;
-	if (ioctl(held->uffd, UFFDIO_API, &api) || ioctl(held->uffd, UFFDIO_REGISTER, &range))
-		return -errno;
-	return 0;
+	memset(held->mem + (HOLE + 1) * page, 1, held->size - (HOLE + 1) * page);
+	return held_hole(held, HOLE);
 }
 
-/* Returns when @call is stopped in the middle of its work. */
-static int held_begin(struct held *held, int c, int (*call)(struct held *held))
+static int held_start(struct held *held, int c, int (*call)(struct held *held))
 {
-	struct pollfd asked = { .events = POLLIN };
-	struct uffd_msg msg;
-	int ret = held_memory(held);
-
-	if (ret)
-		return ret;
 	held->c = c;
 	held->call = call;
 	held->tid = 0;
-	if (pthread_create(&held->thread, NULL, held_run, held))
+	return pthread_create(&held->thread, NULL, held_run, held) ? -ENOMEM : 0;
+}
+
+/* As held_begin(), with memory and a hole. */
+static int held_begin_there(struct held *held, int c, int (*call)(struct held *held))
+{
+	struct pollfd asked = { .events = POLLIN };
+	struct uffd_msg msg;
+
+	if (held_start(held, c, call))
 		return -ENOMEM;
 	asked.fd = held->uffd;
 	if (poll(&asked, 1, WATCH_PATIENCE * 1000) != 1)
@@ -116,11 +131,17 @@ static int held_begin(struct held *held, int c, int (*call)(struct held *held))
 	return 0;
 }
 
+/* Returns when @call is stopped in the middle of its work. */
+static int held_begin(struct held *held, int c, int (*call)(struct held *held))
+{
+	return held_memory(held) ?: held_begin_there(held, c, call);
+}
+
 /* The page comes; returns what the call does. */
 static int held_end(struct held *held)
 {
 	struct uffdio_copy copy = {
-		.dst = (uintptr_t)hole_of(held), .src = (uintptr_t)held->mem,
+		.dst = (uintptr_t)held->hole, .src = (uintptr_t)held->mem,
 		.len = spapr_page_size(),
 	};
 
@@ -134,10 +155,10 @@ static int held_end(struct held *held)
 /* There will never be a page; returns what the call does. */
 static int held_fail(struct held *held)
 {
-	struct uffdio_range range = { .start = (uintptr_t)hole_of(held) };
+	struct uffdio_range range = { .start = (uintptr_t)held->hole };
 
 	range.len = spapr_page_size();
-	if (munmap(hole_of(held), spapr_page_size()))
+	if (munmap(held->hole, spapr_page_size()))
 		return -errno;
 	ioctl(held->uffd, UFFDIO_WAKE, &range);
 	close(held->uffd);
@@ -466,6 +487,77 @@ TEST_F(v1, a_stopped_map_that_fails_takes_everything_back)
 	ASSERT_EQ(0, held_begin(&held, self->c, held_v1_map));
 	EXPECT_EQ(-EFAULT, prompt(held_fail(&held)));
 	EXPECT_EQ(self->st.pins, spapr_pins_held());
+}
+
+TEST_F(v1, C18_disable_waits_for_a_stopped_map)
+{
+	struct vfio_iommu_spapr_tce_info info;
+	struct held held, disable;
+	long vmlck;
+
+	ASSERT_EQ(0, spapr_get_info(self->c, &info));
+	ASSERT_EQ(0, held_begin(&held, self->c, held_v1_map));
+	vmlck = spapr_vmlck_kb();
+	ASSERT_EQ(0, held_start(&disable, self->c, held_v1_disable));
+	EXPECT_TRUE(wait_asleep(&disable.tid));
+	/* What it has pinned is charged yet. */
+	EXPECT_EQ(vmlck, spapr_vmlck_kb());
+	EXPECT_EQ(-EPERM, prompt(spapr_map(self->c, 0, self->mem, MB, MAP_RW)));
+	EXPECT_EQ(-EPERM, prompt(held_end(&held)));
+	pthread_join(disable.thread, NULL);
+	EXPECT_EQ(0, disable.ret);
+	EXPECT_EQ(self->st.pins, spapr_pins_held());
+	EXPECT_EQ(vmlck - (long)(info.dma32_window_size / KB), spapr_vmlck_kb());
+	EXPECT_EQ(0, spapr_ioctl(self->c, VFIO_IOMMU_ENABLE, NULL));
+	EXPECT_EQ(vmlck, spapr_vmlck_kb());
+}
+
+#define PIECE	(16 * MB)
+
+/* As many addresses as @size, the same memory over and over. */
+static char *much_of(struct __test_metadata *_metadata, size_t size)
+{
+	int fd = memfd_create("piece", MFD_CLOEXEC);
+	char *mem = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t i;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ftruncate(fd, PIECE));
+	ASSERT_NE(MAP_FAILED, mem);
+	for (i = 0; i < size; i += PIECE)
+		ASSERT_NE(MAP_FAILED, mmap(mem + i, PIECE, PROT_READ | PROT_WRITE,
+					   MAP_SHARED | MAP_FIXED, fd, 0));
+	close(fd);
+	return mem;
+}
+
+/* Two MAPs of more than half a window: the second pins nothing before the first is through. */
+TEST_F(v1, C18_stopped_maps_pin_no_more_than_the_window)
+{
+	const long page = spapr_page_size();
+	struct vfio_iommu_spapr_tce_info info;
+	struct held first, second;
+
+	ASSERT_EQ(0, spapr_get_info(self->c, &info));
+	first.size = info.dma32_window_size / 8 * 5;
+	second.size = first.size;
+	first.mem = much_of(_metadata, first.size);
+	second.mem = first.mem;
+	ASSERT_NE(MAP_FAILED, mmap(first.mem + first.size - page, page, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	ASSERT_EQ(0, held_hole(&first, first.size / page - 1));
+	ASSERT_EQ(0, held_begin_there(&first, self->c, held_v1_map_0));
+	ASSERT_EQ(0, held_start(&second, self->c, held_v1_map_0));
+	EXPECT_TRUE(wait_asleep(&second.tid));
+	EXPECT_GE(self->st.pins + (long)(info.dma32_window_size / (4 * KB)), spapr_pins_held());
+	/* Whoever needs less need not wait. */
+	EXPECT_EQ(0, prompt(spapr_map(self->c, 0, self->mem, MB, MAP_RW)));
+	EXPECT_EQ(0, held_end(&first));
+	pthread_join(second.thread, NULL);
+	EXPECT_EQ(0, second.ret);
+	EXPECT_EQ(0, spapr_unmap(self->c, 0, first.size));
+	EXPECT_EQ(self->st.pins, spapr_pins_held());
+	munmap(first.mem, first.size);
 }
 
 TEST_F(v1, C12_killed_while_a_map_is_stopped)
