@@ -51,6 +51,7 @@
  * @first: the first entry that was changed
  * @end: the entry behind the last one
  * @stale: a valid TCE was replaced or a new one written, so a kill is due
+ * @kept: the last kill failed: what the change that is being collected has replaced is kept
  * @replaced: valid TCEs that were replaced so far
  * @nr: how many of @drops are in use
  * @drops: counts to drop once the kill is done
@@ -63,6 +64,7 @@ struct tce_batch {
 	unsigned long first;
 	unsigned long end;
 	bool stale;
+	bool kept;
 	unsigned long replaced;
 	unsigned int nr;
 	struct {
@@ -83,6 +85,7 @@ static __always_inline void batch_init(struct tce_batch *batch, struct iommu_tab
 	batch->first = first;
 	batch->end = first;
 	batch->stale = false;
+	batch->kept = false;
 	batch->replaced = 0;
 	batch->nr = 0;
 	batch->error = 0;
@@ -128,6 +131,7 @@ static noinline void batch_let_go(struct tce_batch *batch)
 static noinline void batch_keep(struct tce_batch *batch)
 {
 	batch->error = -EIO;
+	batch->kept = true;
 	batch->nr = 0;
 	if (batch->change.loose) {
 		batch->tbl->it_ops->keep_loose(batch->tbl, batch->change.loose);
@@ -161,12 +165,14 @@ static __always_inline void batch_flush(struct tce_batch *batch)
 	batch->first = batch->end;
 }
 
-/* Remember to drop @n counts of @region. */
+/* Remember to drop @n counts of @region, unless the kill of its TCEs has failed. */
 static noinline void batch_add(struct tce_batch *batch, struct mm_iommu_region *region,
 			       unsigned long n)
 {
 	unsigned int i;
 
+	if (unlikely(batch->kept))
+		return;
 	for (i = 0; i < batch->nr; i++) {
 		if (batch->drops[i].region == region) {
 			batch->drops[i].n += n;
@@ -175,6 +181,8 @@ static noinline void batch_add(struct tce_batch *batch, struct mm_iommu_region *
 	}
 	if (i == BATCH_REGIONS) {
 		batch_flush(batch);
+		if (unlikely(batch->kept))
+			return;
 		i = 0;
 	}
 	batch->drops[i].region = region;
@@ -218,6 +226,7 @@ static __always_inline void batch_collect(struct tce_batch *batch)
 	if (change->nr_runs || (change->perm && batch->end != change->entry))
 		batch->stale = true;
 	batch->end = change->entry;
+	batch->kept = false;
 	for (i = 0; i < change->nr_runs; i++)
 		batch_add_run(batch, &change->runs[i]);
 }
@@ -565,8 +574,10 @@ void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm, unsigned
 }
 EXPORT_SYMBOL_GPL(iommu_tce_charge_to);
 
-/*
- * The memory of a table has been freed; what is charged for it goes back.
+/**
+ * iommu_tce_uncharge() - take the charge of a table back, if it has one
+ * @tbl: a table whose memory has been freed, or one that nobody pays for any longer
+ *
  * Context: Process, may sleep for the mmap_lock of the mm that pays.
  */
 void iommu_tce_uncharge(struct iommu_table *tbl)
@@ -575,4 +586,6 @@ void iommu_tce_uncharge(struct iommu_table *tbl)
 		return;
 	account_locked_vm(tbl->it_payer, tbl->it_charged, false);
 	mmdrop(tbl->it_payer);
+	tbl->it_payer = NULL;
 }
+EXPORT_SYMBOL_GPL(iommu_tce_uncharge);

@@ -337,6 +337,45 @@ static void T13_failed_kill_keeps_levels_and_memory(struct kunit *test)
 	}
 }
 
+#define MANY	12	/* of which one change can report all */
+
+/*
+ * More regions than a request remembers at once, so that it kills in the middle of what one
+ * change has replaced: what else that change has replaced is kept, too.
+ */
+static void T13_failed_kill_keeps_many_regions(struct kunit *test)
+{
+	struct mm_iommu_region *r[MANY];
+	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[1], true);
+	const unsigned int per_page = PAGE_SIZE >> tbl->it_page_shift;
+	unsigned long ua = area(test), i, n, step, round;
+
+	for (i = 0; i < MANY; i++)
+		r[i] = region(test, ua + i * PAGE_SIZE, 1);
+	/* All of it is one run of owners; with gaps each entry is a run of its own. */
+	for (round = 0; round < 3; round++) {
+		n = round ? 1 : per_page;
+		step = round ? 3 : per_page;
+		for (i = 0; i < MANY; i++)
+			KUNIT_EXPECT_EQ(test, map(tbl, i * step, n, ua + i * PAGE_SIZE), 0);
+		ledger.refuse = true;
+		if (round < 2)
+			KUNIT_EXPECT_EQ(test, unmap(tbl, 0, MANY * step), -EIO);
+		else
+			KUNIT_EXPECT_EQ(test, iommu_tce_close(tbl, current->mm), -EIO);
+		ledger.refuse = false;
+		ledger.unkilled = false;
+		tbl->it_broken = false;
+		for (i = 0; i < MANY; i++) {
+			KUNIT_EXPECT_EQ(test, atomic_long_read(&r[i]->mapped), 1 + n);
+			atomic_long_set(&r[i]->mapped, 1);
+		}
+	}
+	ledger_table_end(test, tbl);
+	for (i = 0; i < MANY; i++)
+		KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, r[i]), 0);
+}
+
 /* The window ends with a kill that fails: what happens then is the same. */
 static void T13_failed_kill_of_the_last_request(struct kunit *test)
 {
@@ -522,6 +561,7 @@ static struct kunit_case loose_test_cases[] = {
 	KUNIT_CASE(T4_levels_that_are_of_no_use_are_given_back),
 	KUNIT_CASE(R12_making_levels_ends_on_a_fatal_signal),
 	KUNIT_CASE(T13_failed_kill_keeps_levels_and_memory),
+	KUNIT_CASE(T13_failed_kill_keeps_many_regions),
 	KUNIT_CASE(T13_failed_kill_of_the_last_request),
 	KUNIT_CASE(T13_failed_kill_of_a_map),
 	KUNIT_CASE(T14_map_beside_loose_levels_kills_the_table),
