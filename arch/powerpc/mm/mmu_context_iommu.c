@@ -36,8 +36,8 @@
  * alone if there is no region then.  Pages are let go outside the lock too, in
  * process context, and uncharged after that.  Until then they are leaving: a
  * registration for which the limit leaves no room waits for them.  Work items that
- * let go run on a workqueue of this file's, a few at a time, for they may wait for
- * the mmap_lock of a process.
+ * let go run on a workqueue of this file's, one for each mm, for they may wait for
+ * its mmap_lock.
  *
  * Cannot fail: unpinning, dropping counts, abandoning, the clean-up with the mm.
  */
@@ -45,6 +45,7 @@
 #include <linux/cache.h>
 #include <linux/init.h>
 #include <linux/kprobes.h>
+#include <linux/llist.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
@@ -60,9 +61,6 @@
 
 /* Pages that are pinned, or let go, without looking up. */
 #define PIN_BATCH	512UL
-
-/* Regions, or dead mms, that are let go by work items at once. */
-#define RELEASE_AT_ONCE	4
 
 /* Lookups and counting meet in no cache line. */
 static_assert(offsetofend(struct mm_iommu_region, written) <= SMP_CACHE_BYTES);
@@ -81,6 +79,11 @@ atomic_long_t mm_iommu_forgotten = ATOMIC_LONG_INIT(0);
  * @settled: how many pending regions have been published or given up; @lock
  * @leaving: regions that have no count left and are still charged
  * @wait: for a change of @settled, or for @leaving to become 0
+ * @gone: orphans whose last TCE is gone
+ * @release: unpins them
+ * @unpinned: those that are still charged
+ * @uncharge: uncharges them; one item for all, as it waits for the mmap_lock, for as long as
+ *	the process likes, and must not hold up other processes, nor @release
  * @cleanup: lets go what was forgotten when the mm dies
  */
 struct mm_iommu_regions {
@@ -89,6 +92,10 @@ struct mm_iommu_regions {
 	unsigned long settled;
 	atomic_long_t leaving;
 	wait_queue_head_t wait;
+	struct llist_head gone;
+	struct work_struct release;
+	struct llist_head unpinned;
+	struct work_struct uncharge;
 	struct work_struct cleanup;
 };
 
@@ -340,35 +347,74 @@ static int region_compare(struct mm_iommu_region *region)
 }
 
 /* Context: process; nobody can reach the region any more but walkers of the tree. */
-static void region_destroy(struct mm_iommu_region *region)
+static void region_let_go(struct mm_iommu_region *region)
+{
+	region_unpin(region, region->last + 1);
+	mm_iommu_blocks_free(&region->blocks);
+}
+
+/* After region_let_go(); may wait for the mmap_lock, for as long as the process likes. */
+static void region_uncharge(struct mm_iommu_region *region)
 {
 	struct mm_iommu_regions *regions = regions_of(region->mm);
 
-	region_unpin(region, region->last + 1);
-	mm_iommu_blocks_free(&region->blocks);
 	account_locked_vm(region->mm, region_pages(region), false);
 	if (atomic_long_dec_and_test(&regions->leaving))
 		wake_up_all(&regions->wait);
 	kfree_rcu(region, rcu);
 }
 
-/* Letting go may take long, and wait for the mmap_lock of a process. */
+static void region_destroy(struct mm_iommu_region *region)
+{
+	region_let_go(region);
+	region_uncharge(region);
+}
+
+/* Letting go may take long. */
 static void region_later(struct work_struct *work)
 {
 	queue_work(region_wq ?: system_dfl_wq, work);
 }
 
-/* The last TCE of an orphan is gone. */
-static void region_release_work(struct work_struct *work)
+/* Only who finds a list empty queues the item, which is what takes the list. */
+static void region_pass_on(struct mm_iommu_region *region, struct llist_head *list,
+			   struct work_struct *work)
 {
-	struct mm_iommu_region *region = container_of(work, struct mm_iommu_region, release);
-	struct mm_struct *mm = region->mm;
-	struct mm_iommu_regions *regions = regions_of(mm);
+	if (llist_add(&region->gone, list))
+		region_later(work);
+}
 
-	scoped_guard(mutex, &regions->lock)
-		region_unlink(regions, region);
-	region_destroy(region);
-	mmdrop(mm);
+/* The last TCEs of orphans are gone.  Each keeps the mm, and so @regions, until it is passed on. */
+static void regions_release_work(struct work_struct *work)
+{
+	struct mm_iommu_regions *regions =
+		container_of(work, struct mm_iommu_regions, release);
+	struct llist_node *gone = llist_del_all(&regions->gone);
+	struct mm_iommu_region *region, *next;
+
+	llist_for_each_entry_safe(region, next, gone, gone) {
+		scoped_guard(mutex, &regions->lock)
+			region_unlink(regions, region);
+		region_let_go(region);
+		region_pass_on(region, &regions->unpinned, &regions->uncharge);
+		cond_resched();
+	}
+}
+
+/* With the last reference to the mm @regions goes. */
+static void regions_uncharge_work(struct work_struct *work)
+{
+	struct mm_iommu_regions *regions =
+		container_of(work, struct mm_iommu_regions, uncharge);
+	struct llist_node *unpinned = llist_del_all(&regions->unpinned);
+	struct mm_iommu_region *region, *next;
+	struct mm_struct *mm;
+
+	llist_for_each_entry_safe(region, next, unpinned, gone) {
+		mm = region->mm;
+		region_uncharge(region);
+		mmdrop(mm);
+	}
 }
 
 /* A region that is not in the tree yet; pending, for the caller to fill. */
@@ -385,7 +431,6 @@ static struct mm_iommu_region *region_new(struct mm_struct *mm, unsigned long ua
 	region->last = last;
 	region->pending = true;
 	atomic_long_set(&region->mapped, 1);
-	INIT_WORK(&region->release, region_release_work);
 	return region;
 }
 
@@ -457,11 +502,14 @@ static int region_fill(struct mm_iommu_regions *regions, struct mm_iommu_region 
  */
 void mm_iommu_drop(struct mm_iommu_region *region, unsigned long n)
 {
+	struct mm_iommu_regions *regions;
+
 	if (atomic_long_sub_return(n, &region->mapped))
 		return;
-	/* It was an orphan, whose reference keeps the mm until the work item is through. */
-	atomic_long_inc(&regions_of(region->mm)->leaving);
-	region_later(&region->release);
+	/* It was an orphan, whose reference keeps the mm until the work items are through. */
+	regions = regions_of(region->mm);
+	atomic_long_inc(&regions->leaving);
+	region_pass_on(region, &regions->gone, &regions->release);
 }
 EXPORT_SYMBOL_GPL(mm_iommu_drop);
 
@@ -502,6 +550,10 @@ static struct mm_iommu_regions *regions_get(struct mm_struct *mm)
 	mutex_init(&regions->lock);
 	init_waitqueue_head(&regions->wait);
 	seqcount_latch_init(&regions->tree.seq);
+	init_llist_head(&regions->gone);
+	INIT_WORK(&regions->release, regions_release_work);
+	init_llist_head(&regions->unpinned);
+	INIT_WORK(&regions->uncharge, regions_uncharge_work);
 	INIT_WORK(&regions->cleanup, regions_cleanup_work);
 
 	old = cmpxchg(&mm->context.iommu_regions, NULL, regions);
@@ -766,7 +818,7 @@ void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region)
 	scoped_guard(mutex, &regions->lock) {
 		ret = region_unuse(regions, region);
 		if (ret == -EBUSY) {
-			/* The reference that region_release_work() or region_adopt() drops. */
+			/* The reference that regions_uncharge_work() or region_adopt() drops. */
 			mmgrab(mm);
 			WRITE_ONCE(region->used, 0);
 			/* Who registers it next must not find this count. */
@@ -959,7 +1011,7 @@ void mm_iommu_cleanup(struct mm_struct *mm)
 static int __init mm_iommu_setup(void)
 {
 	region_cache = KMEM_CACHE(mm_iommu_region, SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT);
-	region_wq = alloc_workqueue("mm_iommu", WQ_UNBOUND, RELEASE_AT_ONCE);
+	region_wq = alloc_workqueue("mm_iommu", WQ_UNBOUND, 0);
 	return region_cache && region_wq ? 0 : -ENOMEM;
 }
 

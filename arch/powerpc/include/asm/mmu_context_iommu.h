@@ -11,12 +11,12 @@
 #include <linux/bits.h>
 #include <linux/cache.h>
 #include <linux/compiler.h>
+#include <linux/llist.h>
 #include <linux/mm_types.h>
 #include <linux/rbtree_latch.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/types.h>
-#include <linux/workqueue.h>
 #include <asm/mm_iommu_blocks.h>
 
 /**
@@ -36,7 +36,7 @@
  * @pending: the memory is being pinned or, of an orphan, compared with what is there
  *	now; @used is 0 and @mapped not; regions lock
  * @linked: @node is in the tree; regions lock
- * @release: lets the pages go when the last TCE of an orphan is gone
+ * @gone: when the last TCE of an orphan is gone, in the list of regions to let go
  * @rcu: defers freeing past lockless walkers of the tree
  *
  * What lookups read, of this region or on their way to another, comes first and hardly
@@ -54,7 +54,7 @@ struct mm_iommu_region {
 	struct mm_struct *mm;
 	bool pending;
 	bool linked;
-	struct work_struct release;
+	struct llist_node gone;
 	struct rcu_head rcu;
 };
 

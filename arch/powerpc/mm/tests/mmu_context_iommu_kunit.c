@@ -674,6 +674,31 @@ static void R16_letting_go_holds_up_nobody_elses_work(struct kunit *test)
 	wait_for_locked_vm(rt, rt->locked_vm);
 }
 
+/* A process that cannot be uncharged keeps one work item, whatever it has, and no page. */
+static void R16_all_pages_go_before_any_charge(struct kunit *test)
+{
+	struct mm_iommu_region *regions[AREA_PAGES];
+	struct region_test *rt = test->priv;
+	unsigned int i, tries;
+
+	for (i = 0; i < AREA_PAGES; i++) {
+		regions[i] = do_register(test, i, 1);
+		KUNIT_ASSERT_PTR_EQ(test, hold(test, i, 1), regions[i]);
+		mm_iommu_abandon(rt->mm, regions[i]);
+	}
+	mmap_write_lock(rt->mm);
+	for (i = 0; i < AREA_PAGES; i++) {
+		mm_iommu_drop(regions[i], 1);
+		/* The first ones are waiting to be uncharged when the others come. */
+		if (i < 2)
+			msleep(200);
+	}
+	for (tries = 0; tries < 500 && pins_held(rt); tries++)
+		msleep(20);
+	KUNIT_EXPECT_EQ(test, pins_held(rt), 0);
+	mmap_write_unlock(rt->mm);
+}
+
 static void abandoning_an_idle_region_lets_it_go_at_once(struct kunit *test)
 {
 	struct region_test *rt = test->priv;
@@ -1218,6 +1243,7 @@ static struct kunit_case region_test_cases[] = {
 	KUNIT_CASE(R15_charge_of_memory_that_leaves_is_in_nobodys_way),
 	KUNIT_CASE(R15_nobody_is_busy_with_an_abandoned_region),
 	KUNIT_CASE(R16_letting_go_holds_up_nobody_elses_work),
+	KUNIT_CASE(R16_all_pages_go_before_any_charge),
 	KUNIT_CASE(R18_counters_share_no_cache_line_with_what_lookups_read),
 	KUNIT_CASE(killed_while_waiting_for_mmap_lock_is_EINTR),
 	KUNIT_CASE(abandoning_an_idle_region_lets_it_go_at_once),
