@@ -60,6 +60,21 @@ static struct kprobe kill_probe = {
 	.post_handler = answered,
 };
 
+static int answer_fenced(struct kprobe *probe, struct pt_regs *regs)
+{
+	*(u8 *)regs->gpr[5] = OPAL_EEH_STOPPED_MMIO_DMA_FREEZE;
+	*(__be16 *)regs->gpr[6] = cpu_to_be16(OPAL_EEH_PHB_ERROR);
+	regs->gpr[3] = OPAL_SUCCESS;
+	regs_set_return_ip(regs, regs->link);
+	return 1;
+}
+
+static struct kprobe fenced_probe = {
+	.symbol_name = "opal_pci_eeh_freeze_status",
+	.pre_handler = answer_fenced,
+	.post_handler = answered,
+};
+
 static void probe_end(void *probe)
 {
 	unregister_kprobe(probe);
@@ -205,6 +220,27 @@ static void T13_request_lets_nothing_go_when_firmware_refuses(struct kunit *test
 	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, r), 0);
 }
 
+/* Its DMA has stopped, and the reset to come makes it forget: nothing is kept for ever. */
+static void T13_fenced_PHB_need_not_be_asked(struct kunit *test)
+{
+	struct iommu_table *tbl = window(test);
+	unsigned long ua = area(test);
+	struct mm_iommu_region *r = region(test, ua, AREA_PAGES);
+
+	KUNIT_EXPECT_EQ(test, map(tbl, 5, 8, ua), 0);
+	fenced_probe.addr = NULL;
+	fenced_probe.flags = 0;
+	KUNIT_ASSERT_EQ(test, register_kprobe(&fenced_probe), 0);
+	refuse = BIT(OPAL_PCI_TCE_KILL_PAGES) | BIT(OPAL_PCI_TCE_KILL_PE);
+	KUNIT_EXPECT_EQ(test, unmap(tbl, 5, 4), 0);
+	KUNIT_EXPECT_EQ(test, unmap(tbl, 0, tbl->it_size), 0);
+	refuse = 0;
+	unregister_kprobe(&fenced_probe);
+	KUNIT_EXPECT_FALSE(test, tbl->it_broken);
+	KUNIT_EXPECT_EQ(test, census(tbl).levels, 1);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, r), 0);
+}
+
 /* Links of groups are freed by RCU. */
 static void T17_groups_are_walked_in_a_read_section(struct kunit *test)
 {
@@ -224,6 +260,7 @@ static struct kunit_case kill_cases[] = {
 	KUNIT_CASE(T13_busy_firmware_is_asked_again),
 	KUNIT_CASE(T13_all_of_a_small_window_is_the_PE),
 	KUNIT_CASE(T13_request_lets_nothing_go_when_firmware_refuses),
+	KUNIT_CASE(T13_fenced_PHB_need_not_be_asked),
 	KUNIT_CASE(T17_groups_are_walked_in_a_read_section),
 	{ }
 };

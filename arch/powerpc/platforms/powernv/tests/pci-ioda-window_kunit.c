@@ -428,6 +428,63 @@ static void T22_function_is_replaced_under_its_user(struct kunit *test)
 	pci_dev_put(second);
 }
 
+/* One device of a group is taken to be reset (ATS), while drivers of the host have the others. */
+static void T16_all_functions_follow_the_owner(struct kunit *test)
+{
+	struct watch *map = watch(test, "opal_pci_map_pe_dma_window");
+	struct pci_dev *dev = free_device(test), *second;
+	struct iommu_table_group *group = group_of(dev);
+	struct iommu_table *tbl = NULL;
+
+	second = second_function(test, dev);
+	expect_host(test, second);
+	KUNIT_EXPECT_EQ(test, group->ops->take_ownership(group, &dev->dev), 0);
+	expect_user(test, second);
+	group->ops->release_ownership(group, &dev->dev);
+	expect_host(test, dev);
+	expect_host(test, second);
+
+	/* Firmware keeps a window from the first one that gives back, but not from the next. */
+	KUNIT_EXPECT_EQ(test, group->ops->take_ownership(group, &second->dev), 0);
+	KUNIT_ASSERT_EQ(test, group->ops->create_table(group, WINDOW, PAGE_SHIFT_64K, WINDOW_SIZE,
+						       1, &tbl), 0);
+	KUNIT_ASSERT_EQ(test, group->ops->set_window(group, WINDOW, tbl), 0);
+	map->refuse = true;
+	group->ops->release_ownership(group, &dev->dev);
+	map->refuse = false;
+	KUNIT_EXPECT_NULL(test, get_iommu_table_base(&dev->dev));
+	KUNIT_EXPECT_NULL(test, get_iommu_table_base(&second->dev));
+	group->ops->release_ownership(group, &second->dev);
+	expect_host(test, dev);
+	expect_host(test, second);
+	KUNIT_EXPECT_EQ(test, iommu_tce_table_put(tbl), 1);
+	pci_dev_put(second);
+}
+
+/* As VFs are, on the bus of their PF. */
+static void T16_functions_of_other_PEs_do_not_follow(struct kunit *test)
+{
+	struct pci_dev *dev = free_device(test), *second;
+	struct iommu_table_group *group = group_of(dev);
+	struct pnv_ioda_pe *pe = container_of(group, struct pnv_ioda_pe, table_group);
+	struct iommu_table *base;
+	unsigned int *number;
+
+	second = second_function(test, dev);
+	base = get_iommu_table_base(&second->dev);
+	KUNIT_EXPECT_NOT_NULL(test, base);
+	number = &pe->phb->ioda.pe_rmap[pci_dev_id(second)];
+	KUNIT_ASSERT_EQ(test, *number, pe->pe_number);
+	*number = IODA_INVALID_PE;
+	KUNIT_EXPECT_EQ(test, group->ops->take_ownership(group, &dev->dev), 0);
+	KUNIT_EXPECT_NULL(test, get_iommu_table_base(&dev->dev));
+	KUNIT_EXPECT_PTR_EQ(test, get_iommu_table_base(&second->dev), base);
+	*number = pe->pe_number;
+	group->ops->release_ownership(group, &dev->dev);
+	expect_host(test, second);
+	pci_dev_put(second);
+}
+
 static void T22_window_over_a_window(struct kunit *test)
 {
 	struct iommu_table_group *group = free_group(test);
@@ -505,6 +562,8 @@ static struct kunit_case window_cases[] = {
 	KUNIT_CASE(T12_host_without_table),
 	KUNIT_CASE(T16_kept_window_fails_taking),
 	KUNIT_CASE(T16_T22_further_functions_change_nothing),
+	KUNIT_CASE(T16_all_functions_follow_the_owner),
+	KUNIT_CASE(T16_functions_of_other_PEs_do_not_follow),
 	KUNIT_CASE(T22_window_over_a_window),
 	KUNIT_CASE(T22_function_is_replaced_under_its_user),
 	KUNIT_CASE(T23_kept_windows_reach_nobody),
