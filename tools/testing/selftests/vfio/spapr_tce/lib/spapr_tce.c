@@ -448,12 +448,16 @@ bool spapr_kernel_has(const char *text)
 	return found;
 }
 
+void spapr_stat_refresh(void)
+{
+	spapr_write_file("/proc/sys/vm/stat_refresh", "1");
+}
+
 long spapr_pins_held(void)
 {
 	long acquired;
 
-	/* Bring in what the processors have not yet added to the totals. */
-	spapr_write_file("/proc/sys/vm/stat_refresh", "1");
+	spapr_stat_refresh();
 	acquired = counter("/proc/vmstat", "nr_foll_pin_acquired");
 	return acquired < 0 ? -1 : acquired - counter("/proc/vmstat", "nr_foll_pin_released");
 }

@@ -98,6 +98,9 @@ long spapr_read_number(const char *path);	/* -1 when there is none */
 int spapr_log_mark(void);
 int spapr_log_lines(int mark);
 
+/* Have the processors add up what they have counted, and free pages that they keep. */
+void spapr_stat_refresh(void);
+
 /* Counters; -1 when the kernel does not have one. */
 long spapr_vmlck_kb(void);
 long spapr_meminfo_kb(const char *name);
