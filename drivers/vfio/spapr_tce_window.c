@@ -389,7 +389,7 @@ static int window_hide(struct tce_container *container, u64 start, unsigned int 
 	return 0;
 }
 
-/* Take an empty window out of the groups, or give it its place back.  The caller has a reference. */
+/* Take an empty window out of the groups, or give it its place back; the caller keeps it. */
 static int window_leave(struct tce_container *container, unsigned int num,
 			struct iommu_table *tbl, bool *stuck)
 {

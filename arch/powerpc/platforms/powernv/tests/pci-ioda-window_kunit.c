@@ -462,7 +462,7 @@ static void T16_all_functions_follow_the_owner(struct kunit *test)
 }
 
 /* As VFs are, on the bus of their PF. */
-static void T16_functions_of_other_PEs_do_not_follow(struct kunit *test)
+static void T16_functions_of_another_PE_do_not_follow(struct kunit *test)
 {
 	struct pci_dev *dev = free_device(test), *second;
 	struct iommu_table_group *group = group_of(dev);
@@ -563,7 +563,7 @@ static struct kunit_case window_cases[] = {
 	KUNIT_CASE(T16_kept_window_fails_taking),
 	KUNIT_CASE(T16_T22_further_functions_change_nothing),
 	KUNIT_CASE(T16_all_functions_follow_the_owner),
-	KUNIT_CASE(T16_functions_of_other_PEs_do_not_follow),
+	KUNIT_CASE(T16_functions_of_another_PE_do_not_follow),
 	KUNIT_CASE(T22_window_over_a_window),
 	KUNIT_CASE(T22_function_is_replaced_under_its_user),
 	KUNIT_CASE(T23_kept_windows_reach_nobody),
