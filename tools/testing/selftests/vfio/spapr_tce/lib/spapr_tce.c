@@ -61,18 +61,26 @@ static const char *link_name(const char *bdf, const char *link, char *buf, size_
 	return slash ? slash + 1 : buf;
 }
 
-static int bind_vfio(const char *bdf)
+/* Give a device to @driver, or, if that is empty, to the one that the host has for it. */
+static int bind_to(const char *bdf, const char *driver)
 {
 	char path[400], buf[300];
+	const char *now;
 
-	if (!strcmp(link_name(bdf, "driver", buf, sizeof(buf)), "vfio-pci"))
+	if (*driver && !strcmp(link_name(bdf, "driver", buf, sizeof(buf)), driver))
 		return 0;
 	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver_override", bdf);
-	spapr_write_file(path, "vfio-pci");
+	spapr_write_file(path, *driver ? driver : "\n");
 	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver/unbind", bdf);
 	spapr_write_file(path, bdf);
 	spapr_write_file("/sys/bus/pci/drivers_probe", bdf);
-	return strcmp(link_name(bdf, "driver", buf, sizeof(buf)), "vfio-pci") ? -ENODEV : 0;
+	now = link_name(bdf, "driver", buf, sizeof(buf));
+	return *now && (!*driver || !strcmp(now, driver)) ? 0 : -ENODEV;
+}
+
+static int bind_vfio(const char *bdf)
+{
+	return bind_to(bdf, "vfio-pci");
 }
 
 /* Write @text to a file in the device's directory. */
@@ -92,6 +100,11 @@ int spapr_unbind(const struct spapr_device *device)
 int spapr_bind(const struct spapr_device *device)
 {
 	return bind_vfio(device->bdf);
+}
+
+int spapr_bind_host(const struct spapr_device *device)
+{
+	return bind_to(device->bdf, "");
 }
 
 int spapr_unplug(const struct spapr_device *device)

@@ -38,11 +38,12 @@ struct spapr_device {
 int spapr_find_devices(struct spapr_device *devices, int max);
 
 /*
- * Take a device from its driver, or give it to vfio-pci (again); take it off its bus, and
- * find what is on the busses.
+ * Take a device from its driver, or give it to vfio-pci (again), or to the host's own; take it
+ * off its bus, and find what is on the busses.
  */
 int spapr_unbind(const struct spapr_device *device);
 int spapr_bind(const struct spapr_device *device);
+int spapr_bind_host(const struct spapr_device *device);
 int spapr_unplug(const struct spapr_device *device);
 int spapr_rescan(void);
 
