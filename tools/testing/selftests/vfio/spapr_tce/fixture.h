@@ -110,7 +110,6 @@ static inline bool memory_is_back(const struct spapr_state *st)
 		if (memory <= memory_slack_kb() && slab <= SLAB_SLACK_KB)
 			return true;
 		usleep(100000);
-		spapr_stat_refresh();	/* free pages that a processor keeps, too */
 	}
 	printf("# lost: %ld kB of memory, %ld kB in slabs\n", memory, slab);
 	return freed_memory_is_kept();

@@ -434,7 +434,7 @@ static void killed_while_stopped(struct __test_metadata *_metadata, struct spapr
 	ASSERT_EQ(0, pipe(ready));
 	for (round = 0; round < 13; round++) {
 		if (round == 3)
-			memfree = spapr_meminfo_kb("MemFree");
+			memfree = spapr_memfree_kb();
 		pid = held_process(st, type, call, ready[1]);
 		ASSERT_LT(0, pid);
 		EXPECT_EQ(1, prompt(read(ready[0], &byte, 1)));
@@ -443,9 +443,9 @@ static void killed_while_stopped(struct __test_metadata *_metadata, struct spapr
 		EXPECT_EQ(pid, prompt(waitpid(pid, NULL, 0)));
 		EXPECT_EQ(pins, pins_settled(pins));
 	}
-	for (round = 0; round < 500 && spapr_meminfo_kb("MemFree") < memfree - slack; round++)
+	for (round = 0; round < 500 && spapr_memfree_kb() < memfree - slack; round++)
 		usleep(20000);
-	EXPECT_LE(memfree - slack, spapr_meminfo_kb("MemFree"));
+	EXPECT_LE(memfree - slack, spapr_memfree_kb());
 }
 
 TEST_F(held, C12_killed_while_a_register_is_stopped)

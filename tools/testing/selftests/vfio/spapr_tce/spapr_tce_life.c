@@ -246,7 +246,7 @@ TEST_F(v2, C12_killed_in_the_middle_of_a_call)
 	spapr_teardown(&self->st.s);
 	for (i = 0; i < 25; i++) {
 		if (i == 5)
-			free_kb = spapr_meminfo_kb("MemFree");
+			free_kb = spapr_memfree_kb();
 		pid = fork();
 		if (!pid)
 			churn(&self->st.dev[0]);
@@ -258,7 +258,7 @@ TEST_F(v2, C12_killed_in_the_middle_of_a_call)
 		usleep(20000);
 	EXPECT_EQ(self->st.pins, spapr_pins_held());
 	/* 20 runs that each lost their 16 MB would be 320 MB. */
-	EXPECT_LE(free_kb - (32 << 10), spapr_meminfo_kb("MemFree"));
+	EXPECT_LE(free_kb - (32 << 10), spapr_memfree_kb());
 	ASSERT_EQ(0, spapr_setup(&self->st.s, &self->st.dev[0], VFIO_SPAPR_TCE_v2_IOMMU));
 }
 

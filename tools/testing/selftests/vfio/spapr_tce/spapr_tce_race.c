@@ -922,7 +922,7 @@ TEST_F(race, C12_killed_amid_everything)
 	storm_begin(&storm, 30);
 	for (round = 0; !storm_is_over(&storm, round) || round < 6; round++) {
 		if (round == 5)
-			memfree = spapr_meminfo_kb("MemFree");
+			memfree = spapr_memfree_kb();
 		pid = fork();
 		if (!pid)
 			all_of_it(&self->st);
@@ -931,10 +931,10 @@ TEST_F(race, C12_killed_amid_everything)
 		waitpid(pid, NULL, 0);
 	}
 	for (tries = 0; tries < 500 && (spapr_pins_held() != self->st.pins ||
-					spapr_meminfo_kb("MemFree") < memfree - slack); tries++)
+					spapr_memfree_kb() < memfree - slack); tries++)
 		usleep(20000);
 	EXPECT_EQ(self->st.pins, spapr_pins_held());
-	EXPECT_TRUE(spapr_meminfo_kb("MemFree") >= memfree - slack ||
+	EXPECT_TRUE(spapr_memfree_kb() >= memfree - slack ||
 		    freed_memory_is_kept());
 	TH_LOG("%lu processes", round);
 	ASSERT_EQ(0, spapr_setup(&self->st.s, &self->st.dev[0], VFIO_SPAPR_TCE_v2_IOMMU));

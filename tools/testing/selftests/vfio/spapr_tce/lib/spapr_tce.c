@@ -442,9 +442,21 @@ long spapr_meminfo_kb(const char *name)
 	return counter("/proc/meminfo", name);
 }
 
+/* Have the processors add up what they have counted, and give back free pages that they keep. */
+static void stat_refresh(void)
+{
+	spapr_write_file("/proc/sys/vm/stat_refresh", "1");
+}
+
+long spapr_memfree_kb(void)
+{
+	stat_refresh();
+	return spapr_meminfo_kb("MemFree");
+}
+
 long spapr_memory_kb(void)
 {
-	return spapr_meminfo_kb("MemFree") + spapr_meminfo_kb("Hugetlb") +
+	return spapr_memfree_kb() + spapr_meminfo_kb("Hugetlb") +
 	       counter("/proc/self/status", "VmRSS");
 }
 
@@ -461,16 +473,11 @@ bool spapr_kernel_has(const char *text)
 	return found;
 }
 
-void spapr_stat_refresh(void)
-{
-	spapr_write_file("/proc/sys/vm/stat_refresh", "1");
-}
-
 long spapr_pins_held(void)
 {
 	long acquired;
 
-	spapr_stat_refresh();
+	stat_refresh();
 	acquired = counter("/proc/vmstat", "nr_foll_pin_acquired");
 	return acquired < 0 ? -1 : acquired - counter("/proc/vmstat", "nr_foll_pin_released");
 }

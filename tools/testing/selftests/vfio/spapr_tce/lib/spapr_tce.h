@@ -99,12 +99,10 @@ long spapr_read_number(const char *path);	/* -1 when there is none */
 int spapr_log_mark(void);
 int spapr_log_lines(int mark);
 
-/* Have the processors add up what they have counted, and free pages that they keep. */
-void spapr_stat_refresh(void);
-
 /* Counters; -1 when the kernel does not have one. */
 long spapr_vmlck_kb(void);
 long spapr_meminfo_kb(const char *name);
+long spapr_memfree_kb(void);	/* each call finds more of what processors keep */
 long spapr_pins_held(void);
 long spapr_slab_objects(const char *cache);
 
