@@ -443,14 +443,14 @@ long spapr_meminfo_kb(const char *name)
 }
 
 /* Have the processors add up what they have counted, and give back free pages that they keep. */
-static void stat_refresh(void)
+static void add_up_counters(void)
 {
 	spapr_write_file("/proc/sys/vm/stat_refresh", "1");
 }
 
 long spapr_memfree_kb(void)
 {
-	stat_refresh();
+	add_up_counters();
 	return spapr_meminfo_kb("MemFree");
 }
 
@@ -477,7 +477,7 @@ long spapr_pins_held(void)
 {
 	long acquired;
 
-	stat_refresh();
+	add_up_counters();
 	acquired = counter("/proc/vmstat", "nr_foll_pin_acquired");
 	return acquired < 0 ? -1 : acquired - counter("/proc/vmstat", "nr_foll_pin_released");
 }
