@@ -7,16 +7,19 @@
  *         (vfio_group_detach_container(), tce_iommu_detach_group(), tce_windows_end()) under
  *         the device_lock; in the end its device is removed.  Who joins last may find the other
  *         gone, and makes new data.
+ * work    vfio_iommu_use_put_work(): puts the data for the last group that has left.  Its
+ *         release waits for the mmap_lock, whose holder may wait for user space
  * call    vfio_container_driver_ioctl() with one of: MAP; tce_eeh_op(); a CREATE that waits
  *         for user space, with windows_lock held; tce_window_remove()
  * userspace  lets the calls that wait for it go on, or not
  *
  * The driver's data is made at SET_IOMMU, with a window, and never reused; nor are tables.
- * Nobody waits with the container's lock, nor does a call with group_lock, so what happens
- * under them is one step.  Calls may wait for ever, for user space or for each other: the
- * places where that is right are called end*.  Spin reports everybody else who is stuck.
+ * Nobody waits with the container's lock, so what happens under it is one step.  Calls may
+ * wait for ever, for user space or for each other: the places where that is right are called
+ * end*.  Spin reports everybody else who is stuck.
  * Left out: failures, the mm, KVM, windows that CREATE makes, signals, and to whom a device
- * belongs when a reset that began before its group left comes to it.
+ * belongs when a reset that began before its group left comes to it; that a call which is
+ * last waits as the work does, with nothing held.
  *
  * Must hold: a group that leaves never waits for a call; data and tables are freed once, by
  * who is last, and not used after that; no group has a table programmed when it has left, or
@@ -24,7 +27,10 @@
  *
  * OLD_C14    the last detach waits for the calls under way
  * OLD_C16    EEH holds a lock over the reset that attach and detach need
- * BAD_DATA   the last detach frees the data at once
+ * OLD_RELEASE the last detach releases the data itself
+ * BAD_RCU    who looks the data up does so outside of a read section
+ * BAD_GET    who looks the data up takes a reference also when there is none any more
+ * BAD_DATA   the last detach frees the data, whoever uses it
  * BAD_EEH    EEH takes no references to devices
  * BAD_REMOVE REMOVE does not look whether its window has left meanwhile
  * BAD_HIDDEN the last detach takes only windows along that calls can find
@@ -45,6 +51,8 @@ rwsem group_lock;
 byte joined;			/* groups in the container, a bit each */
 byte use = NONE;		/* the driver's data */
 byte made;			/* data so far */
+chan put_wq = [DATA] of { byte };
+bool putting;
 
 byte ended;			/* threads */
 bool served;			/* user space has provided its page, or never will */
@@ -56,6 +64,8 @@ byte device_refs[GROUPS] = 1;
 typedef data {
 	byte refs;
 	bool released;
+	byte sections;		/* RCU: who has read the pointer */
+	bool freed;
 	byte groups;		/* a bit each */
 	bool windows_lock;
 	bool open;		/* calls find the window */
@@ -108,14 +118,19 @@ inline use_put(x)
 	d_step {
 		assert(d[x].refs && !d[x].released);
 #ifdef BAD_DATA
-		d[x].refs = (_pid < GROUPS -> 1 : d[x].refs);
+		d[x].refs = (_pid > GROUPS + CALLERS -> 1 : d[x].refs);	/* for the detach */
 #endif
 		d[x].refs--;
 		if
 		:: d[x].refs
 		:: else ->
 			assert(!d[x].groups && !d[x].programmed && !d[x].windows_lock);
-			d[x].released = true
+			d[x].released = true;
+#ifdef BAD_RCU
+			d[x].freed = true
+#else
+			d[x].freed = !d[x].sections	/* or later; nobody can tell the difference */
+#endif
 		fi;
 		x = NONE
 	}
@@ -132,16 +147,16 @@ inline wipe(x)
 }
 
 /* tce_iommu_attach_group(), group_lock held for writing. */
-inline attach(g)
+inline attach(x, g)
 {
 #ifdef OLD_C16
 	down_write(groups_lock);
 #endif
 	d_step {
-		ALIVE(use);
-		d[use].groups = d[use].groups | BIT(g);
+		ALIVE(x);
+		d[x].groups = d[x].groups | BIT(g);
 		if
-		:: d[use].programmed -> d[use].hardware = d[use].hardware | BIT(g)
+		:: d[x].programmed -> d[x].hardware = d[x].hardware | BIT(g)
 		:: else
 		fi
 	};
@@ -194,7 +209,7 @@ active [GROUPS] proctype group()
 	down_write(group_lock);
 	joined = joined | BIT(_pid);
 	if
-	:: use != NONE -> attach(_pid)
+	:: use != NONE -> attach(use, _pid)
 	:: else
 	fi;
 	up_write(group_lock);
@@ -203,21 +218,22 @@ active [GROUPS] proctype group()
 	if
 	:: use == NONE ->
 		d_step {
-			use = made;
+			x = made;
 			made++;
-			d[use].refs = 1;
-			d[use].open = true;
-			d[use].programmed = true;
-			d[use].table_refs = 1
+			d[x].refs = 1;
+			d[x].open = true;
+			d[x].programmed = true;
+			d[x].table_refs = 1
 		};
 		if
-		:: joined & BIT(0) -> attach(0)
+		:: joined & BIT(0) -> attach(x, 0)
 		:: else
 		fi;
 		if
-		:: joined & BIT(1) -> attach(1)
+		:: joined & BIT(1) -> attach(x, 1)
 		:: else
-		fi
+		fi;
+		d_step { use = x; x = NONE }
 	:: else
 	fi;
 	up_write(group_lock);
@@ -240,7 +256,13 @@ active [GROUPS] proctype group()
 		group_lock.writer = false
 	};
 	if
-	:: x != NONE -> use_put(x)
+	:: x != NONE ->
+#ifdef OLD_RELEASE
+		served;
+		use_put(x)
+#else
+		put_wq!x
+#endif
 	:: else
 	fi;
 	d_step { device_lock[_pid] = false; device_refs[_pid]--; ended++ }
@@ -330,11 +352,26 @@ active [CALLERS] proctype call()
 	do
 	:: made -> break
 	:: made ->
-		atomic {
-			!group_lock.writer && !group_lock.waiting;
+		d_step {				/* vfio_iommu_use_get() */
 			x = use;
 			if
-			:: x != NONE -> d[x].refs++
+			:: x != NONE -> d[x].sections++
+			:: else
+			fi
+		};
+		d_step {
+			if
+			:: x != NONE ->
+				assert(!d[x].freed);
+				d[x].sections--;
+				if
+#ifdef BAD_GET
+				:: d[x].refs++
+#else
+				:: d[x].refs -> d[x].refs++
+				:: else -> x = NONE
+#endif
+				fi
 			:: else
 			fi
 		};
@@ -379,8 +416,20 @@ active proctype userspace()
 	fi
 }
 
+active proctype work()
+{
+	byte x;
+
+end:	do
+	:: atomic { put_wq?x -> putting = true };
+end_mmap:	served;
+		use_put(x);
+		putting = false
+	od
+}
+
 active proctype finally()
 {
-end:	ended == GROUPS + CALLERS;
+end:	ended == GROUPS + CALLERS && empty(put_wq) && !putting;
 	assert(d[0].released && (made < 2 || d[1].released))
 }
