@@ -614,8 +614,8 @@ int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 		change->perm |= TCE_PCI_READ;	/* IODA2 has no write-only TCE */
 
 	spin_lock(lock);
-	if (change->perm && unlikely(tbl->it_closed || tbl->it_broken)) {
-		ret = tbl->it_closed ? -ENODEV : -EIO;
+	if (change->perm && unlikely(READ_ONCE(tbl->it_closed) || READ_ONCE(tbl->it_broken))) {
+		ret = READ_ONCE(tbl->it_closed) ? -ENODEV : -EIO;
 	} else if (likely(tce_walk(tbl, index, 0, &walk))) {
 		tce_place(tbl, index, &walk, change->left, &place);
 		if (change->whole && place.n < change->left) {

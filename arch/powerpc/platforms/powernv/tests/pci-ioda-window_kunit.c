@@ -157,6 +157,26 @@ static void T9_refused_window_leaves_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, iommu_tce_table_put(tbl), 1);
 }
 
+/* The way to the table may still be cached, but there is no window: nothing can be mapped. */
+static void T13_no_TCEs_without_a_window(struct kunit *test)
+{
+	struct watch *kill = watch(test, "opal_pci_tce_kill");
+	struct iommu_table_group *group = free_group(test);
+	struct iommu_table *tbl = new_table(test, group);
+
+	KUNIT_ASSERT_EQ(test, group->ops->set_window(group, WINDOW, tbl), 0);
+	kill->refuse = true;
+	KUNIT_EXPECT_EQ(test, group->ops->unset_window(group, WINDOW), -EIO);
+	kill->refuse = false;
+	KUNIT_EXPECT_PTR_EQ(test, group->tables[WINDOW], tbl);
+	KUNIT_EXPECT_EQ(test, kref_read(&tbl->it_kref), 2);
+	KUNIT_EXPECT_TRUE(test, tbl->it_broken);
+
+	KUNIT_EXPECT_EQ(test, group->ops->unset_window(group, WINDOW), 0);
+	KUNIT_EXPECT_NULL(test, group->tables[WINDOW]);
+	KUNIT_EXPECT_EQ(test, iommu_tce_table_put(tbl), 1);
+}
+
 /* The hardware goes on walking the table: it must stay, and kills must reach the PE. */
 static void T9_refused_removal_keeps_the_table(struct kunit *test)
 {
@@ -172,6 +192,7 @@ static void T9_refused_removal_keeps_the_table(struct kunit *test)
 	map->refuse = false;
 	KUNIT_EXPECT_PTR_EQ(test, group->tables[WINDOW], tbl);
 	KUNIT_EXPECT_EQ(test, kref_read(&tbl->it_kref), 2);
+	KUNIT_EXPECT_FALSE(test, tbl->it_broken);
 
 	kill->calls = 0;
 	iommu_tce_kill(tbl, tbl->it_offset, 1);
@@ -555,6 +576,7 @@ static void T23_forgotten_windows_go(struct kunit *test)
 static struct kunit_case window_cases[] = {
 	KUNIT_CASE(T9_refused_window_leaves_nothing),
 	KUNIT_CASE(T9_refused_removal_keeps_the_table),
+	KUNIT_CASE(T13_no_TCEs_without_a_window),
 	KUNIT_CASE(T7_kills_by_size),
 	KUNIT_CASE(I13_bypass_closes_first_and_opens_last),
 	KUNIT_CASE(T12_open_bypass_fails_taking),
