@@ -326,11 +326,14 @@ static void R13_no_large_allocation(unsigned int page_shift, unsigned int odd_sh
 	unsigned long page = 1UL << page_shift, size = 1UL << 44, bad = 0, ua;
 	static u64 chunk[CHUNK_BYTES / sizeof(u64)];
 	struct mm_iommu_blocks blocks;
+	struct runs none = { };
 
 	every_chunk = chunk;
 	largest_allocation = 0;
 	first = 1UL << 45;
 	bad += mm_iommu_blocks_init(&blocks, first, first + size - 1) != 0;
+	mm_iommu_blocks_runs(&blocks, first, run_seen, &none);	/* as when no page can be pinned */
+	bad += none.pages + none.wrong;
 	bad += mm_iommu_blocks_add(&blocks, first, page, page) != 0;
 	bad += mm_iommu_blocks_put(&blocks, first + size - page, 42 * page, page) != 0;
 	bad += mm_iommu_blocks_hpa(&blocks, first + size - 1) != 43 * page - 1;

@@ -64,8 +64,7 @@ static inline unsigned long mm_iommu_blocks_index(const struct mm_iommu_blocks *
 }
 
 /* The address of block number @i, behind it the rest of its chunk. */
-static inline const u64 *mm_iommu_blocks_at(const struct mm_iommu_blocks *blocks,
-					    unsigned long i)
+static inline u64 *mm_iommu_blocks_at(const struct mm_iommu_blocks *blocks, unsigned long i)
 {
 	u64 **dir = blocks->top[i / MM_IOMMU_DIR_ENTRIES];
 
@@ -263,9 +262,16 @@ static inline int mm_iommu_blocks_refine(struct mm_iommu_blocks *blocks, unsigne
 static inline int mm_iommu_blocks_add(struct mm_iommu_blocks *blocks, unsigned long ua,
 				      u64 hpa, unsigned long bytes)
 {
+	unsigned long i = mm_iommu_blocks_index(blocks, ua);
 	unsigned long mask = (1UL << blocks->shift) - 1;
 	unsigned long wrong = hpa - ua;
 	int ret;
+
+	/* One whole block, in the chunk that the block before it made. */
+	if (bytes == mask + 1 && !((ua | hpa) & mask) && i % MM_IOMMU_CHUNK_ENTRIES) {
+		*mm_iommu_blocks_at(blocks, i) = hpa;
+		return 0;
+	}
 
 	/* A block can neither hold two pieces nor lie at an odd place. */
 	if (ua & mask && ua != blocks->first && hpa != mm_iommu_blocks_hpa(blocks, ua - 1) + 1)
@@ -294,29 +300,35 @@ static __always_inline void mm_iommu_blocks_runs(const struct mm_iommu_blocks *b
 						 void *arg)
 {
 	const unsigned long size = 1UL << blocks->shift;
-	unsigned long ua = blocks->first, i, bytes, run = 0;
-	const u64 *at = NULL;
-	u64 hpa = 0;
+	unsigned long ua = blocks->first, i, bytes, run;
+	const u64 *at;
+	u64 hpa;
 
-	for (i = 0; ua != end; i++, at++, ua += bytes) {
+	if (ua == end)
+		return;
+	at = mm_iommu_blocks_at(blocks, 0);
+	/* The first block may be cut at both ends, the others at the end of the last only. */
+	hpa = *at | (ua & (size - 1));
+	run = size - (ua & (size - 1));
+	if (run > end - ua)
+		run = end - ua;
+	for (i = 1, at++, ua += run; ua != end; i++, at++, ua += bytes) {
 		if (i % MM_IOMMU_CHUNK_ENTRIES == 0) {
 			at = mm_iommu_blocks_at(blocks, i);
 			cond_resched();
 		}
-		bytes = size - (ua & (size - 1));
+		bytes = size;
 		if (bytes > end - ua)
 			bytes = end - ua;
-		if (run && *at == hpa + run) {
+		if (*at == hpa + run) {
 			run += bytes;
 			continue;
 		}
-		if (run)
-			fn(hpa, run, arg);
-		hpa = *at | (ua & (size - 1));
+		fn(hpa, run, arg);
+		hpa = *at;
 		run = bytes;
 	}
-	if (run)
-		fn(hpa, run, arg);
+	fn(hpa, run, arg);
 }
 
 #endif /* _ASM_POWERPC_MM_IOMMU_BLOCKS_H */
