@@ -39,7 +39,7 @@ test-base: setup guest
 	@scripts/test-base $(TEST)
 
 test-debug: setup
-	@scripts/test $(if $(MINUTES),races-debug races-kasan,kasan)
+	@scripts/test $(if $(MINUTES),races-debug races-kasan races-kcsan,kasan)
 
 coverage: setup guest
 	@scripts/coverage $(B)/linux $(B)/coverage $(B)/initrd.img

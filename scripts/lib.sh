@@ -37,6 +37,11 @@ state() { cat "$B/BASE_VERSION" && git -C "$B/linux" rev-parse "HEAD^{tree}"; }
 # base_says FIELD: the values of a field of the base's file.
 base_says() { sed -n "s/^$1  *//p" "$ROOT/bases/$BASE"; }
 
+# our_sources: the C files of the overlay that a kernel has without its tests.
+our_sources() {
+	git -C "$ROOT" ls-files -co --exclude-standard -- arch drivers | grep '\.c$' | grep -v /tests/
+}
+
 # The calling script's header comment, without shebang and licence.
 usage() { awk 'NR > 2 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0" >&2; exit 2; }
 

@@ -114,3 +114,4 @@ races() {
 }
 races-debug() { races debug; }
 races-kasan() { races kasan; }
+races-kcsan() { races kcsan; }
