@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What CREATE and REMOVE leave behind, above all when they fail, and windows over the bus
- * addresses of 32-bit MMIO.
+ * What CREATE and REMOVE leave behind, above all when they fail; windows over the bus
+ * addresses of 32-bit MMIO, and windows that end far above them.
  */
 #include <fcntl.h>
 
@@ -207,6 +207,147 @@ TEST_F(low, C23_dma_where_a_bridge_might_decode)
 		EXPECT_EQ(0, spapr_unmap(self->c, at[i], MEM_SIZE / 2));
 	}
 	close(device);
+}
+
+/* ---- windows that begin at 0 and end far above 4 GiB ---- */
+
+#define AT_FIRST	MB	/* memory behind the first page of the window ... */
+#define AT_LAST		(2 * MB) /* ... and behind the last */
+#define AT_COPY		(8 * MB)
+#define BLOCK		4096UL
+#define LBAS		8	/* of 512 bytes, in a block */
+
+FIXTURE(far)
+{
+	struct spapr_state st;
+	struct nvme nvme;
+	int c, device;
+	uint64_t size, page, last;
+	char *mem;
+};
+
+FIXTURE_VARIANT(far)
+{
+	unsigned int bits;	/* log2 of the size */
+	unsigned int shift;
+	unsigned int levels;
+};
+
+FIXTURE_VARIANT_ADD(far, 40_bits_64K_2_levels) { 40, SHIFT_64K, 2 };
+FIXTURE_VARIANT_ADD(far, 40_bits_4K_4_levels) { 40, SHIFT_4K, 4 };
+FIXTURE_VARIANT_ADD(far, 47_bits_64K_3_levels) { 47, SHIFT_64K, 3 };
+FIXTURE_VARIANT_ADD(far, 47_bits_64K_4_levels) { 47, SHIFT_64K, 4 };
+FIXTURE_VARIANT_ADD(far, 47_bits_4K_3_levels) { 47, SHIFT_4K, 3 };
+
+FIXTURE_SETUP(far)
+{
+	const char *why = state_begin(&self->st, 1, VFIO_SPAPR_TCE_v2_IOMMU);
+	struct vfio_iommu_spapr_tce_info info;
+	uint64_t start = 1, queues;
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->c = self->st.s.container;
+	self->mem = self->st.mem;
+	self->size = 1UL << variant->bits;
+	self->page = 1UL << variant->shift;
+	self->last = self->size - self->page;
+	ASSERT_EQ(0, spapr_get_info(self->c, &info));
+	if (info.ddw.levels < variant->levels || !(info.ddw.pgsizes & self->page))
+		SKIP(return, "no such window on this machine");
+	ASSERT_EQ(0, spapr_register(self->c, self->mem, MEM_SIZE));
+	ASSERT_EQ(0, spapr_remove(self->c, 0));
+	ASSERT_EQ(0, spapr_create(self->c, variant->shift, self->size, variant->levels, &start));
+	ASSERT_EQ(0, start);
+	/* The queues are at neither end, nor at a power of two. */
+	queues = self->size / 2 + PAGE_64K;
+	ASSERT_EQ(0, spapr_map(self->c, queues, self->mem, NVME_QUEUE_MEMORY, MAP_RW));
+	self->device = spapr_open_device(self->st.s.group, &self->st.dev[0]);
+	ASSERT_LE(0, self->device);
+	ASSERT_EQ(0, nvme_start(&self->nvme, self->device, self->mem, queues));
+}
+
+FIXTURE_TEARDOWN(far)
+{
+	nvme_stop(&self->nvme);
+	close(self->device);
+	EXPECT_TRUE(state_end(&self->st));
+}
+
+/* A page of data that the controller takes from one bus address and puts at another. */
+static bool carries(struct nvme *nvme, char *source, uint64_t from, char *target, uint64_t to,
+		    size_t page)
+{
+	nvme_fill(source, page);
+	memset(target, 0, 2 * page);
+	return !nvme_write(nvme, 0, from, page) && !nvme_read(nvme, 0, to, page) &&
+	       !memcmp(source, target, page) && all_bytes(target + page, page, 0);
+}
+
+TEST_F(far, dma_at_both_ends)
+{
+	char *first = self->mem + AT_FIRST, *last = self->mem + AT_LAST;
+
+	ASSERT_EQ(0, spapr_map(self->c, 0, first, self->page, MAP_RW));
+	ASSERT_EQ(0, spapr_map(self->c, self->last, last, self->page, MAP_RW));
+	EXPECT_TRUE(carries(&self->nvme, first, 0, last, self->last, self->page));
+	EXPECT_TRUE(carries(&self->nvme, last, self->last, first, 0, self->page));
+
+	/* One end goes, the other stays. */
+	ASSERT_EQ(0, spapr_unmap(self->c, 0, self->page));
+	memset(first, 0x5a, self->page);
+	nvme_read(&self->nvme, 0, 0, self->page);
+	EXPECT_TRUE(all_bytes(first, self->page, 0x5a));
+	EXPECT_EQ(-EBUSY, spapr_unregister(self->c, self->mem, MEM_SIZE));
+	EXPECT_EQ(0, spapr_unmap(self->c, 0, self->size));
+	EXPECT_EQ(0, spapr_unregister(self->c, self->mem, MEM_SIZE));
+}
+
+TEST_F(far, nothing_is_mapped_beyond_the_end)
+{
+	char *first = self->mem + AT_FIRST, *last = self->mem + AT_LAST;
+
+	ASSERT_EQ(0, spapr_map(self->c, 0, first, self->page, MAP_RW));
+	ASSERT_EQ(0, spapr_map(self->c, self->last, last, self->page, MAP_RW));
+	EXPECT_EQ(-ENXIO, spapr_map(self->c, self->size, self->mem, self->page, MAP_RW));
+	EXPECT_EQ(-EINVAL, spapr_map(self->c, self->last, self->mem, 2 * self->page, MAP_RW));
+	EXPECT_EQ(-ENXIO, spapr_unmap(self->c, self->size, self->page));
+	EXPECT_EQ(-EINVAL, spapr_unmap(self->c, self->last, 2 * self->page));
+	EXPECT_TRUE(carries(&self->nvme, first, 0, last, self->last, self->page));
+
+	/*
+	 * The device finds nothing behind the last page. Without the first one, because a
+	 * PHB takes an address modulo 2^40 where two levels of 64K pages have no more bits.
+	 */
+	ASSERT_EQ(0, spapr_unmap(self->c, 0, self->page));
+	memset(self->mem + AT_FIRST, 0x5a, MEM_SIZE - AT_FIRST);
+	nvme_read(&self->nvme, 0, self->size, self->page);
+	EXPECT_TRUE(all_bytes(self->mem + AT_FIRST, MEM_SIZE - AT_FIRST, 0x5a));
+}
+
+/* An address with that bit; at 2 GiB the device has its own registers. */
+static uint64_t address_with(unsigned int bit)
+{
+	return 1UL << bit == MMIO ? MMIO + GB : 1UL << bit;
+}
+
+/* Pages at addresses of one bit each, all mapped at once: none is taken for another. */
+TEST_F(far, each_bit_of_an_address_counts)
+{
+	char *first = self->mem + AT_FIRST, *copy = self->mem + AT_COPY;
+	unsigned int bit, n = 0;
+
+	for (bit = SHIFT_64K; bit < variant->bits; bit++, n++) {
+		ASSERT_EQ(0, spapr_map(self->c, address_with(bit), first + n * PAGE_64K,
+				       self->page, MAP_RW));
+		nvme_fill(first + n * PAGE_64K, BLOCK);
+		memcpy(copy + n * PAGE_64K, first + n * PAGE_64K, BLOCK);
+		EXPECT_EQ(0, nvme_write(&self->nvme, n * LBAS, address_with(bit), BLOCK));
+	}
+	memset(first, 0, n * PAGE_64K);
+	for (bit = SHIFT_64K, n = 0; bit < variant->bits; bit++, n++)
+		EXPECT_EQ(0, nvme_read(&self->nvme, n * LBAS, address_with(bit), BLOCK));
+	EXPECT_EQ(0, memcmp(first, copy, n * PAGE_64K));
 }
 
 /* ---- bus addresses that are physical addresses, as SPDK has them ---- */
