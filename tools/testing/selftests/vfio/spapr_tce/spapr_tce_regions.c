@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Registered memory: what is pinned and charged, and for how long; many regions;
- * processes that die with memory registered.
+ * Registered memory: what is pinned and charged, and for how long; memory that may not be
+ * pinned where it is; many regions; processes that die with memory registered.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -55,6 +56,122 @@ TEST_F(v2, memory_unmapped_by_its_process_stays_pinned)
 	EXPECT_EQ(0, spapr_unregister(self->c, self->mem, MEM_SIZE));
 	EXPECT_EQ(self->st.pins, spapr_pins_held());
 	EXPECT_EQ(-EFAULT, spapr_register(self->c, self->mem, MEM_SIZE));
+}
+
+/* ---- pages of CMA, which nobody may hold for long ---- */
+
+#define CMA_SIZE	(32 * MB)
+#define CMA_SLACK_KB	(8L << 10)	/* free pages that processors keep, other processes */
+#define MAX_PAGES	(CMA_SIZE / (4 * KB))
+
+static long cma_free_kb(void)
+{
+	spapr_memfree_kb();
+	return spapr_meminfo_kb("CmaFree");
+}
+
+/* What was given back is free when processors keep it no longer. */
+static bool cma_is_free(long kb)
+{
+	int tries;
+
+	for (tries = 0; tries < 300 && cma_free_kb() < kb - CMA_SLACK_KB; tries++)
+		usleep(100000);
+	return cma_free_kb() >= kb - CMA_SLACK_KB;
+}
+
+/* Where each page of the memory is: frame numbers, out of the entries of pagemap. */
+static bool look_up(const char *mem, uint64_t *frames)
+{
+	const long page = spapr_page_size(), pages = CMA_SIZE / page;
+	const ssize_t bytes = pages * sizeof(*frames);
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	bool ok = pread(fd, frames, bytes, (uintptr_t)mem / page * sizeof(*frames)) == bytes;
+	long i;
+
+	for (i = 0; i < pages; i++)
+		frames[i] &= (1UL << 55) - 1;
+	close(fd);
+	return ok;
+}
+
+FIXTURE(cma)
+{
+	struct spapr_state st;
+	int c, device;
+	struct nvme nvme;
+	char *mem, *copy;
+	long free_kb;		/* of CMA, before it had the memory */
+	long in_cma;
+	long charged, pins;	/* when only the controller's queues are registered */
+};
+
+FIXTURE_SETUP(cma)
+{
+	const char *why = state_begin(&self->st, 1, VFIO_SPAPR_TCE_v2_IOMMU);
+
+	if (why)
+		SKIP(return, "%s", why);
+	if (cma_free_kb() <= 0)
+		SKIP(return, "no free CMA");
+	self->c = self->st.s.container;
+	self->copy = spapr_memory(CMA_SIZE, MEM_ALIGN);
+	ASSERT_EQ(0, spapr_register(self->c, self->st.mem, NVME_QUEUE_MEMORY));
+	ASSERT_EQ(0, spapr_map(self->c, 0, self->st.mem, NVME_QUEUE_MEMORY, MAP_RW));
+	self->device = spapr_open_device(self->st.s.group, &self->st.dev[0]);
+	ASSERT_LE(0, self->device);
+	ASSERT_EQ(0, nvme_start(&self->nvme, self->device, self->st.mem, 0));
+	self->charged = spapr_vmlck_kb();
+	self->pins = spapr_pins_held();
+
+	self->free_kb = cma_free_kb();
+	self->mem = spapr_memory(CMA_SIZE, MEM_ALIGN);
+	self->in_cma = self->free_kb - cma_free_kb();
+	if (self->in_cma < (long)(CMA_SIZE / KB) - CMA_SLACK_KB)
+		SKIP(return, "memory comes from elsewhere: boot with kvm_cma_resv_ratio=60");
+}
+
+FIXTURE_TEARDOWN(cma)
+{
+	nvme_stop(&self->nvme);
+	close(self->device);
+	munmap(self->mem, CMA_SIZE);
+	munmap(self->copy, CMA_SIZE);
+	EXPECT_TRUE(state_end(&self->st));
+}
+
+/* CMA serves first where most of the free memory is CMA. */
+TEST_F(cma, pages_move_before_they_are_pinned)
+{
+	const long page = spapr_page_size(), pages = CMA_SIZE / page;
+	static uint64_t before[MAX_PAGES], after[MAX_PAGES];
+	long i, moved = 0;
+
+	nvme_fill(self->mem, CMA_SIZE);
+	memcpy(self->copy, self->mem, CMA_SIZE);
+	ASSERT_TRUE(look_up(self->mem, before));
+	ASSERT_EQ(0, spapr_register(self->c, self->mem, CMA_SIZE));
+	ASSERT_TRUE(look_up(self->mem, after));
+	for (i = 0; i < pages; i++)
+		moved += before[i] != after[i];
+	EXPECT_TRUE(cma_is_free(self->free_kb));
+	TH_LOG("%ld kB were in CMA; %ld of %ld pages have moved; CMA has %ld, %ld kB free",
+	       self->in_cma, moved, pages, self->free_kb, cma_free_kb());
+	EXPECT_LE(CMA_SIZE - CMA_SLACK_KB * KB, moved * page);
+	EXPECT_EQ(0, memcmp(self->mem, self->copy, CMA_SIZE));
+	EXPECT_EQ(self->charged + (long)(CMA_SIZE / KB), spapr_vmlck_kb());
+	EXPECT_EQ(self->pins + pages, spapr_pins_held());
+
+	/* The device reaches them where they are now, the first and the last. */
+	ASSERT_EQ(0, spapr_map(self->c, CMA_SIZE, self->mem, CMA_SIZE, MAP_RW));
+	EXPECT_TRUE(nvme_round_trip(&self->nvme, self->mem, CMA_SIZE, 0,
+				    CMA_SIZE - NVME_ROUND_TRIP));
+	EXPECT_EQ(0, memcmp(self->mem + NVME_ROUND_TRIP, self->copy + NVME_ROUND_TRIP,
+			    CMA_SIZE - 2 * NVME_ROUND_TRIP));
+	EXPECT_EQ(0, spapr_unmap(self->c, CMA_SIZE, CMA_SIZE));
+	EXPECT_EQ(0, spapr_unregister(self->c, self->mem, CMA_SIZE));
+	EXPECT_EQ(self->charged, spapr_vmlck_kb());
+	EXPECT_EQ(self->pins, spapr_pins_held());
 }
 
 #define MANY	16384UL
