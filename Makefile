@@ -14,6 +14,7 @@ help:
 	@echo 'make test-base  the tests of known defects, on the unmodified kernel and on ours'
 	@echo 'make test-debug all tests under KASAN; MINUTES=30: only races, so long on each debug kernel'
 	@echo 'make coverage   which lines and branches of our files the tests reach'
+	@echo 'make locks      which lock is taken under which, against the table in the documentation'
 	@echo 'make bench      count instructions: the unmodified kernel, ours, the floor; update bench/RESULTS.md'
 	@echo 'make bench-check  ours against bench/RESULTS.md'
 	@echo 'make lint       the static checks'
@@ -43,6 +44,10 @@ test-debug: setup
 
 coverage: setup guest
 	@scripts/coverage $(B)/linux $(B)/coverage $(B)/initrd.img
+
+locks: setup guest
+	@scripts/build-kernel $(B)/linux $(B)/debug configs/base.config configs/debug.config
+	@scripts/locks $(B)/linux $(B)/debug/vmlinux.boot $(B)/initrd.img
 
 bench: setup tree
 	@scripts/bench make
@@ -89,5 +94,5 @@ distclean: clean
 	@bash -c '. scripts/lib.sh; cd "$$CACHE" 2> /dev/null || exit 0; \
 		exec 8>> .lock 9>> .apt-lock; flock 8; flock 9; rm -rf debs drift linux-source-* newest-* gone-* apt.* fetch.*'
 
-.PHONY: help run shell test test-base test-debug coverage bench bench-check lint kunit series bisect refresh adopt setup tree guest programs clean distclean
+.PHONY: help run shell test test-base test-debug coverage locks bench bench-check lint kunit series bisect refresh adopt setup tree guest programs clean distclean
 .NOTPARALLEL:

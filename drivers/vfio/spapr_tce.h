@@ -9,7 +9,8 @@
  * a device.  They need @lock only.  So nobody holds it while waiting for user space (a page
  * fault, a copy, an mm's mmap_lock), a device, firmware that takes its time, or another lock
  * under which such a wait may happen: pinning and unpinning, charging, emptying a window that
- * goes away, EEH and the copying of results are outside of it.
+ * goes away, EEH and the copying of results are outside of it.  tce_may_wait() stands where
+ * they begin.
  *
  * A group may leave at any moment when @lock is not held, also the last one: its windows go
  * with it.  VFIO keeps the container for the call, and whoever is last, call or detach,
@@ -27,6 +28,8 @@
 #include <linux/xarray.h>
 
 #include <asm/iommu.h>
+#include <asm/mmu_context_iommu.h>
+#include "vfio.h"
 
 struct iommu_tce_request;
 struct vfio_iommu_driver_ops;
@@ -130,18 +133,15 @@ struct tce_making {
 	struct tce_new_window windows[TCE_WINDOWS];
 };
 
-/* Stands for the locks under which a group is attached or detached; lockdep does not see all. */
-extern struct lockdep_map tce_group_map;
-
 /*
  * What follows may wait for user space, a device or the driver core: neither the lock that
- * attach and detach need may be held, nor another that is ever taken outside of it.
+ * attach and detach need may be held, nor another that is ever taken while a device is unbound
+ * or a group attached or detached.
  */
 static inline void tce_may_wait(struct tce_container *container)
 {
 	lockdep_assert_not_held(&container->lock);
-	lock_map_acquire(&tce_group_map);
-	lock_map_release(&tce_group_map);
+	mm_iommu_wait_map(&vfio_unbind_map);
 }
 
 /* Platform code returns firmware codes and -1 now and then; users get an errno. */

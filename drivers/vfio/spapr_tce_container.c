@@ -29,13 +29,8 @@
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
-#include "vfio.h"
 
 #include "spapr_tce.h"
-
-#ifdef CONFIG_LOCKDEP
-struct lockdep_map tce_group_map = STATIC_LOCKDEP_MAP_INIT("spapr_tce_group", &tce_group_map);
-#endif
 
 static void *tce_iommu_open(unsigned long arg)
 {
@@ -148,7 +143,10 @@ static int group_attach(struct tce_container *container, struct iommu_group *iom
 	return 0;
 }
 
-/* On failure neither the group nor the container has changed. */
+/*
+ * On failure neither the group nor the container has changed.  What may happen under device_lock
+ * one day holds vfio_unbind_map each time, so that lockdep need not see an unbind first.
+ */
 static int tce_iommu_attach_group(void *iommu_data, struct iommu_group *iommu_group,
 				  enum vfio_group_type type)
 {
@@ -156,9 +154,9 @@ static int tce_iommu_attach_group(void *iommu_data, struct iommu_group *iommu_gr
 
 	if (type == VFIO_EMULATED_IOMMU)
 		return -EINVAL;
-	lock_map_acquire(&tce_group_map);
+	lock_map_acquire_read(&vfio_unbind_map);
 	ret = group_attach(iommu_data, iommu_group);
-	lock_map_release(&tce_group_map);
+	lock_map_release(&vfio_unbind_map);
 	return ret;
 }
 
@@ -205,9 +203,9 @@ static void group_detach(struct tce_container *container, struct iommu_group *io
 
 static void tce_iommu_detach_group(void *iommu_data, struct iommu_group *iommu_group)
 {
-	lock_map_acquire(&tce_group_map);
+	lock_map_acquire_read(&vfio_unbind_map);
 	group_detach(iommu_data, iommu_group);
-	lock_map_release(&tce_group_map);
+	lock_map_release(&vfio_unbind_map);
 }
 
 VISIBLE_IF_KUNIT const struct vfio_iommu_driver_ops tce_iommu_driver = {

@@ -164,8 +164,8 @@ int tce_eeh_op(struct tce_container *container, const struct vfio_eeh_pe_op *op)
 	ret = targets_get(container, &targets);
 	if (ret)
 		return ret;
-	tce_may_wait(container);
 	idx = eeh_pe_read_lock();
+	tce_may_wait(container);
 	for (i = 0; i < targets.nr && !ret; i++)
 		ret = eeh_one(targets.devs[i], op);
 	eeh_pe_read_unlock(idx);

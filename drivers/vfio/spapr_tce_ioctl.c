@@ -360,11 +360,23 @@ static __always_inline int call_check_state(struct tce_container *container,
 	return 0;
 }
 
+/*
+ * A page fault may wait for user space with the mmap_lock held, for as long as user space likes:
+ * for lockdep, which sees the lock but not that wait.
+ */
+static void mmap_lock_may_wait(struct mm_struct *mm)
+{
+	rwsem_acquire_read(&mm->mmap_lock.dep_map, 0, 0, _THIS_IP_);
+	mm_iommu_wait_map(&vfio_unbind_map);
+	rwsem_release(&mm->mmap_lock.dep_map, _THIS_IP_);
+}
+
 /* The container belongs to the first mm that claims it. */
 static noinline int call_claim_mm(struct tce_container *container, const struct tce_call *call)
 {
 	int ret;
 
+	mmap_lock_may_wait(current->mm);
 	if (down_write_killable(&container->lock))
 		return -EINTR;
 	ret = call_check_state(container, call);

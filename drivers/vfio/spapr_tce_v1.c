@@ -20,6 +20,12 @@
 #include <asm/tce.h>
 #include "spapr_tce.h"
 
+#ifdef CONFIG_LOCKDEP
+/* Held by MAPs under way, for whose end others wait. */
+static struct lockdep_map v1_pinning_map =
+	STATIC_LOCKDEP_MAP_INIT("spapr_tce_v1_pinning", &v1_pinning_map);
+#endif
+
 static void v1_unpin(unsigned long tce)
 {
 	struct page *page = pfn_to_page(PHYS_PFN(tce));
@@ -246,6 +252,7 @@ static bool v1_may_pin(struct tce_container *container, const struct iommu_table
 static int v1_pin_begin(struct tce_container *container, const struct iommu_table *tbl,
 			unsigned long npages)
 {
+	mm_iommu_wait_map(&v1_pinning_map);
 	if (wait_event_killable(container->pinned, v1_may_pin(container, tbl, npages)))
 		return -EINTR;
 	return 0;
@@ -280,9 +287,11 @@ int tce_v1_map(struct tce_container *container, struct iommu_table *tbl,
 	tce_may_wait(container);
 	ret = v1_pin_begin(container, tbl, req->npages);
 	if (!ret) {
+		lock_map_acquire_read(&v1_pinning_map);
 		/* Pairs with v1_disable_wait(): it waits, or this sees that it has begun. */
 		ret = READ_ONCE(container->enabled) ? v1_map(container, tbl, req) : -EPERM;
 		v1_pin_end(container, req->npages);
+		lock_map_release(&v1_pinning_map);
 	}
 	iommu_tce_table_put(tbl);
 	down_read(&container->lock);
@@ -343,6 +352,7 @@ static void v1_disable_start(struct tce_container *container, struct iommu_table
 static int v1_disable_wait(struct tce_container *container)
 {
 	smp_mb(); /* says that MAP is over before it looks for one, as tce_v1_map() vice versa */
+	mm_iommu_wait_map(&v1_pinning_map);
 	if (wait_event_killable(container->pinned, !atomic_long_read(&container->pinning)))
 		return -EINTR;
 	return 0;

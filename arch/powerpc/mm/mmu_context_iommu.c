@@ -39,6 +39,8 @@
  * let go run on a workqueue of this file's, one for each mm, for they may wait for
  * its mmap_lock.
  *
+ * Lockdep sees none of these waits.  pending_map and leaving_map tell it of them.
+ *
  * Cannot fail: unpinning, dropping counts, abandoning, the clean-up with the mm.
  */
 
@@ -71,6 +73,12 @@ static struct kmem_cache *region_cache __ro_after_init;
 static struct workqueue_struct *region_wq __ro_after_init;
 
 atomic_long_t mm_iommu_forgotten = ATOMIC_LONG_INIT(0);
+
+#ifdef CONFIG_LOCKDEP
+/* Held by who makes a pending region regular, and by who lets go of what is leaving. */
+static struct lockdep_map pending_map = STATIC_LOCKDEP_MAP_INIT("mm_iommu_pending", &pending_map);
+static struct lockdep_map leaving_map = STATIC_LOCKDEP_MAP_INIT("mm_iommu_leaving", &leaving_map);
+#endif
 
 /**
  * struct mm_iommu_regions - all regions of an mm
@@ -366,8 +374,10 @@ static void region_uncharge(struct mm_iommu_region *region)
 
 static void region_destroy(struct mm_iommu_region *region)
 {
+	lock_map_acquire_read(&leaving_map);
 	region_let_go(region);
 	region_uncharge(region);
+	lock_map_release(&leaving_map);
 }
 
 /* Letting go may take long. */
@@ -392,6 +402,7 @@ static void regions_release_work(struct work_struct *work)
 	struct llist_node *gone = llist_del_all(&regions->gone);
 	struct mm_iommu_region *region, *next;
 
+	lock_map_acquire_read(&leaving_map);
 	llist_for_each_entry_safe(region, next, gone, gone) {
 		scoped_guard(mutex, &regions->lock)
 			region_unlink(regions, region);
@@ -399,6 +410,7 @@ static void regions_release_work(struct work_struct *work)
 		region_pass_on(region, &regions->unpinned, &regions->uncharge);
 		cond_resched();
 	}
+	lock_map_release(&leaving_map);
 }
 
 /* With the last reference to the mm @regions goes. */
@@ -410,11 +422,13 @@ static void regions_uncharge_work(struct work_struct *work)
 	struct mm_iommu_region *region, *next;
 	struct mm_struct *mm;
 
+	lock_map_acquire_read(&leaving_map);
 	llist_for_each_entry_safe(region, next, unpinned, gone) {
 		mm = region->mm;
 		region_uncharge(region);
 		mmdrop(mm);
 	}
+	lock_map_release(&leaving_map);
 }
 
 /* A region that is not in the tree yet; pending, for the caller to fill. */
@@ -440,8 +454,10 @@ static struct mm_iommu_region *region_new(struct mm_struct *mm, unsigned long ua
  */
 static int region_charge(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
 {
-	int ret = account_locked_vm(region->mm, region_pages(region), true);
+	int ret;
 
+	mm_iommu_wait_map(&leaving_map);
+	ret = account_locked_vm(region->mm, region_pages(region), true);
 	if (ret != -ENOMEM)
 		return ret;
 	if (wait_event_killable(regions->wait, !atomic_long_read(&regions->leaving)))
@@ -657,6 +673,7 @@ static int region_claim_wait(struct mm_iommu_regions *regions, struct mm_iommu_r
 	unsigned long seen;
 	int ret;
 
+	mm_iommu_wait_map(&pending_map);
 	while ((ret = region_claim(regions, new, pregion, &seen)) == -EAGAIN)
 		if (wait_event_killable(regions->wait, READ_ONCE(regions->settled) != seen))
 			return -EINTR;
@@ -707,6 +724,7 @@ int mm_iommu_register(struct mm_struct *mm, unsigned long ua, unsigned long size
 		return -ENOMEM;
 
 	ret = region_claim_wait(regions, new, &region);
+	lock_map_acquire_read(&pending_map);
 	if (ret == CLAIM_NEW) {
 		ret = region_fill(regions, new);
 	} else {
@@ -714,6 +732,7 @@ int mm_iommu_register(struct mm_struct *mm, unsigned long ua, unsigned long size
 		if (ret == CLAIM_ORPHAN)
 			ret = region_adopt(regions, region);
 	}
+	lock_map_release(&pending_map);
 	if (!ret)
 		*pregion = region;
 	return ret;

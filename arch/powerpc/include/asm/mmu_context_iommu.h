@@ -12,6 +12,7 @@
 #include <linux/cache.h>
 #include <linux/compiler.h>
 #include <linux/llist.h>
+#include <linux/lockdep.h>
 #include <linux/mm_types.h>
 #include <linux/rbtree_latch.h>
 #include <linux/sched.h>
@@ -83,6 +84,18 @@ static inline const u64 *mm_iommu_hpas(const struct mm_iommu_region *region,
 	*bytes = min(chunk_bytes - (ua & ((1UL << blocks->shift) - 1)), region->last - ua + 1);
 	return mm_iommu_blocks_at(blocks, i);
 }
+
+/*
+ * Say that what follows may wait for whoever holds a lock map.  Lockdep cannot see that itself
+ * where the wait is for the end of something, or for a lock that it does not check.  It stands
+ * before any condition: what does not wait today may do so the next time.  Costs nothing
+ * without CONFIG_LOCKDEP.  There are no maps then, so it is a macro.
+ */
+#ifdef CONFIG_LOCKDEP
+#define mm_iommu_wait_map(map)	lock_map_sync(map)
+#else
+#define mm_iommu_wait_map(map)	lock_map_acquire(map)	/* nothing */
+#endif
 
 /* Remember that the device may write to the region from now on. */
 static inline void mm_iommu_mark_written(struct mm_iommu_region *region)
