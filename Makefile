@@ -13,6 +13,7 @@ help:
 	@echo 'make test       every test; SUITE="lint kunit" runs only these'
 	@echo 'make test-base  the tests of known defects, on the unmodified kernel and on ours'
 	@echo 'make test-debug all tests under KASAN; MINUTES=30: only races, so long on each debug kernel'
+	@echo 'make test-shapes  other kernels, booted: flat memory, modules, big-endian'
 	@echo 'make coverage   which lines and branches of our files the tests reach'
 	@echo 'make locks      which lock is taken under which, against the table in the documentation'
 	@echo 'make bench      count instructions: the unmodified kernel, ours, the floor; update bench/RESULTS.md'
@@ -41,6 +42,9 @@ test-base: setup guest
 
 test-debug: setup
 	@scripts/test $(if $(MINUTES),races-debug races-kasan races-kcsan,kasan)
+
+test-shapes: setup
+	@scripts/test shapes
 
 coverage: setup guest
 	@scripts/coverage $(B)/linux $(B)/coverage $(B)/initrd.img
@@ -94,5 +98,5 @@ distclean: clean
 	@bash -c '. scripts/lib.sh; cd "$$CACHE" 2> /dev/null || exit 0; \
 		exec 8>> .lock 9>> .apt-lock; flock 8; flock 9; rm -rf debs drift linux-source-* newest-* gone-* apt.* fetch.*'
 
-.PHONY: help run shell test test-base test-debug coverage locks bench bench-check lint kunit series bisect refresh adopt setup tree guest programs clean distclean
+.PHONY: help run shell test test-base test-debug test-shapes coverage locks bench bench-check lint kunit series bisect refresh adopt setup tree guest programs clean distclean
 .NOTPARALLEL:

@@ -34,8 +34,8 @@ lint() { scripts/lint "$B/linux" "$B/lint"; }
 kunit() { scripts/kunit "$B/linux" "$B"; }
 
 # guest NAME KERNEL "[OPTION...] MACHINE" TEST...: kselftests, each with its options as
-# one word, in one boot; `first` is what the guest does before.
-first=:
+# one word, in one boot; `first` is what the guest does before, `initrd` another archive.
+first=: initrd=
 guest() {
 	local status=0 run=("$first;") t name=$1 kernel=$2 machine
 	read -ra machine <<< "$3"
@@ -43,7 +43,7 @@ guest() {
 	for t; do
 		run+=("echo '# suite $t'; /tests/$t; s=\$?; echo; echo \"# suite-end ${t%% *} \$s\";")
 	done
-	scripts/boot -n "kselftest-$name" "${machine[@]}" "$kernel" "$B/initrd.img" \
+	scripts/boot -n "kselftest-$name" "${machine[@]}" "$kernel" "${initrd:-$B/initrd.img}" \
 		"${run[*]}" > "$LOGS/$name.tap" || status=$?
 	cat "$LOGS/$name.tap"
 	tap_sum < "$LOGS/$name.tap"
@@ -99,7 +99,7 @@ pseries() { guest pseries "$B/kernel/vmlinux.boot" pseries 'spapr_tce_dma -v def
 # edits their list.
 skip=
 with() {
-	make --no-print-directory guest || return
+	make --no-print-directory programs || return
 	scripts/build-kernel "$B/linux" "$B/$1" configs/base.config "configs/$1.config" || return
 	tests "${@:3}"
 	mapfile -t tests < <(printf '%s\n' "${tests[@]}" | sed "$skip")
@@ -124,3 +124,50 @@ races() {
 races-debug() { races debug; }
 races-kasan() { races kasan; }
 races-kcsan() { races kcsan; }
+
+# Other kernels, booted.  The sums of the parts become one.
+shapes() {
+	local part status=0 sums=''
+	scripts/setup shapes && make --no-print-directory programs || return
+	for part in flat modules big-endian big-endian-kunit; do
+		echo "## $part"
+		"$part" > "$LOGS/shapes-$part.log" || status=1
+		cat "$LOGS/shapes-$part.log"
+		sums+=$(tail -n 1 "$LOGS/shapes-$part.log")$'\n'
+	done
+	awk '{ p += $1; f += $3; s += $5 } END { print p " passed, " f " failed, " s " skipped" }' <<< "$sums"
+	return "$status"
+}
+flat() { suite=flat with flat 1800 -E '^spapr_tce_(dma|regions|life|windows|pages|errno|groups)( |$)'; }
+modules() {
+	local initrd=$B/modules/initrd.img source=$B/linux/tools/testing/selftests/vfio/spapr_tce
+	scripts/build-kernel "$B/linux" "$B/modules" configs/base.config configs/modules.config || return
+	mkdir -p "$B/modules/hold"
+	"${CROSS_COMPILE}gcc" -static -O2 -Wall -D_GNU_SOURCE -isystem "$B/selftests/usr/include" -I "$source" \
+		-o "$B/modules/hold/hold" tests/shapes/hold.c "$source"/lib/{spapr_tce,nvme}.c &&
+		scripts/initramfs "$initrd" "$B/selftests" tests/shapes "$B/modules/hold" &&
+		cat "$B/modules/modules.cpio.gz" >> "$initrd" || return
+	guest modules "$B/modules/vmlinux.boot" '-t 2700 powernv9' modules
+}
+# One kernel for both parts.
+big-endian-kunit() {
+	scripts/kunit "$B/linux" "$B/big-endian" configs/{base,kunit,big-endian}.config
+}
+# No busybox there: tests/shapes/init.c starts what its list names.
+big-endian() {
+	local out=$B/big-endian cross=powerpc64-linux-gnu- status=0 t
+	scripts/build-kernel "$B/linux" "$out/kunit" configs/{base,kunit,big-endian}.config &&
+		CROSS_COMPILE=$cross scripts/selftests "$B/linux" "$out/selftests" || return
+	rm -rf "$out/root" && mkdir -p "$out"/root/{dev,tests} &&
+		"${cross}gcc" -static -O2 -Wall -Wextra -o "$out/root/init" tests/shapes/init.c || return
+	for t in dma life windows regions errno; do
+		t=spapr_tce_$t
+		cp "$out/selftests/$t" "$out/root/tests" && echo "$t" || return
+	done > "$out/list"
+	(cd "$out/root" && find . | sort | cpio --quiet -o -H newc -R 0:0) | gzip -n -1 > "$out/initrd.img"
+	scripts/boot -n big-endian -d 3 -l -m 4G -t 1800 -a kunit.enable=0 powernv9 "$out/kunit/vmlinux.boot" \
+		"$out/initrd.img" "$(cat "$out/list")" > "$LOGS/big-endian.tap" || status=$?
+	cat "$LOGS/big-endian.tap"
+	tap_sum < "$LOGS/big-endian.tap"
+	return "$status"
+}

@@ -9,7 +9,11 @@
  * no difference to the command, which completes with status 0 and moves nothing.
  * The PE is not frozen. Real hardware freezes it, and the registers read as ones.
  * So success of a command proves nothing: only the memory says what was reached.
+ *
+ * Everything that the controller reads or writes is little-endian, and so are registers in
+ * the file of the device.
  */
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -61,11 +65,12 @@ static uint32_t reg_read(struct nvme *nvme, unsigned int reg)
 
 	if (pread(nvme->device, &value, 4, nvme->bar + reg) != 4)
 		return ~0u;
-	return value;
+	return le32toh(value);
 }
 
 static void reg_write(struct nvme *nvme, unsigned int reg, uint32_t value)
 {
+	value = htole32(value);
 	if (pwrite(nvme->device, &value, 4, nvme->bar + reg) != 4)
 		nvme->stride = 0;	/* the next command will time out */
 }
@@ -101,24 +106,35 @@ static int wait_ready(struct nvme *nvme, uint32_t ready)
 	return -ETIMEDOUT;
 }
 
+static struct command to_controller(const struct command *cmd)
+{
+	return (struct command) {
+		.opcode = htole32(cmd->opcode), .nsid = htole32(cmd->nsid),
+		.prp1 = htole64(cmd->prp1), .prp2 = htole64(cmd->prp2),
+		.dw10 = htole32(cmd->dw10), .dw11 = htole32(cmd->dw11),
+		.dw12 = htole32(cmd->dw12),
+	};
+}
+
 static int submit(struct nvme *nvme, struct nvme_queue *q, const struct command *cmd)
 {
+	struct command raw = to_controller(cmd);
 	struct completion *c = (struct completion *)(q->cq + q->head * CQ_ENTRY);
 	double end = now() + PATIENCE;
 	int status;
 
-	memcpy(q->sq + q->tail * SQ_ENTRY, cmd, sizeof(*cmd));
+	memcpy(q->sq + q->tail * SQ_ENTRY, &raw, sizeof(raw));
 	q->tail = (q->tail + 1) % ENTRIES;
 	__sync_synchronize();
 	reg_write(nvme, REG_DOORBELLS + 2 * q->id * nvme->stride, q->tail);
 
-	while ((__atomic_load_n(&c->status, __ATOMIC_ACQUIRE) & 1) != q->phase) {
+	while ((le16toh(__atomic_load_n(&c->status, __ATOMIC_ACQUIRE)) & 1) != q->phase) {
 		if (reg_read(nvme, REG_CSTS) & CSTS_FATAL)
 			return -EIO;
 		if (now() > end)
 			return -ETIMEDOUT;
 	}
-	status = c->status >> 1;
+	status = le16toh(c->status) >> 1;
 	q->head = (q->head + 1) % ENTRIES;
 	q->phase ^= q->head == 0;
 	reg_write(nvme, REG_DOORBELLS + (2 * q->id + 1) * nvme->stride, q->head);
@@ -163,6 +179,7 @@ static int identify(struct nvme *nvme)
 	if (ret)
 		return ret;
 	memcpy(&nvme->blocks, data, 8);
+	nvme->blocks = le64toh(nvme->blocks);
 	nvme->block_size = 1u << data[128 + 4 * (data[26] & 15) + 2];
 	return 0;
 }
@@ -184,7 +201,7 @@ static int map_registers(struct nvme *nvme)
 
 	if (pread(nvme->device, &command, 2, nvme->config + PCI_COMMAND) != 2)
 		return -EIO;
-	command |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	command |= htole16(PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	if (pwrite(nvme->device, &command, 2, nvme->config + PCI_COMMAND) != 2)
 		return -EIO;
 	return 0;
@@ -243,7 +260,7 @@ static int transfer(struct nvme *nvme, unsigned int opcode, uint64_t lba, uint64
 	if (bytes % NVME_PAGE || iova % NVME_PAGE || !pages || bytes > NVME_MAX_TRANSFER)
 		return -EINVAL;
 	for (i = 1; i < pages; i++)
-		list[i - 1] = iova + i * NVME_PAGE;
+		list[i - 1] = htole64(iova + i * NVME_PAGE);
 	if (pages == 2)
 		cmd.prp2 = iova + NVME_PAGE;
 	else if (pages > 2)
