@@ -230,5 +230,7 @@ static void __exit tce_iommu_exit(void)
 }
 module_exit(tce_iommu_exit);
 
+/* Makes /sys/module/vfio_iommu_spapr_tce, which user space may look for, also when built in. */
+MODULE_VERSION("0.1");
 MODULE_DESCRIPTION("VFIO IOMMU for sPAPR TCE tables");
 MODULE_LICENSE("GPL");
