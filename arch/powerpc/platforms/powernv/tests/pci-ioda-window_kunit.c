@@ -158,7 +158,7 @@ static void T9_refused_window_leaves_nothing(struct kunit *test)
 }
 
 /* The way to the table may still be cached, but there is no window: nothing can be mapped. */
-static void T13_no_TCEs_without_a_window(struct kunit *test)
+static void T13_no_mapping_without_a_window(struct kunit *test)
 {
 	struct watch *kill = watch(test, "opal_pci_tce_kill");
 	struct iommu_table_group *group = free_group(test);
@@ -576,7 +576,7 @@ static void T23_forgotten_windows_go(struct kunit *test)
 static struct kunit_case window_cases[] = {
 	KUNIT_CASE(T9_refused_window_leaves_nothing),
 	KUNIT_CASE(T9_refused_removal_keeps_the_table),
-	KUNIT_CASE(T13_no_TCEs_without_a_window),
+	KUNIT_CASE(T13_no_mapping_without_a_window),
 	KUNIT_CASE(T7_kills_by_size),
 	KUNIT_CASE(I13_bypass_closes_first_and_opens_last),
 	KUNIT_CASE(T12_open_bypass_fails_taking),
