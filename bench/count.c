@@ -360,11 +360,16 @@ static void on(struct qemu_plugin_insn *insn, exec_fn fn)
 	qemu_plugin_register_vcpu_insn_exec_cb(insn, fn, NO_REGS, NULL);
 }
 
-/* Where a function returns or leaves for good by a branch to another one. */
+/*
+ * Where a function returns or leaves for good by a branch to another one.  In the wrong order
+ * of bytes other instructions look like a branch, too, but lead nowhere.
+ */
 static bool leaves(struct qemu_plugin_insn *insn, size_t f)
 {
 	uint32_t op = opcode(insn);
+	uint64_t to;
 	int32_t by;
+	size_t g;
 
 	if (is(op, ~0u, OP_BLR))
 		return true;
@@ -373,7 +378,9 @@ static bool leaves(struct qemu_plugin_insn *insn, size_t f)
 	if ((op & OP_B_MASK) != OP_B)
 		return false;
 	by = (int32_t)(op << 6) >> 6;
-	return find(qemu_plugin_insn_vaddr(insn) + by) != f;
+	to = qemu_plugin_insn_vaddr(insn) + by;
+	g = find(to);
+	return g != f && g >= FIRST && (to | KERNEL) == functions[g].entry;
 }
 
 static void translate(uint64_t id, struct qemu_plugin_tb *tb)
