@@ -56,8 +56,8 @@ every_test() {
 	tests -vx spapr_tce_fault
 	guest "$1" "${3:-$B/kernel/vmlinux.boot}" "$2" "${tests[@]}"
 }
-# A third controller, at a lesser PHB.
-three='-d 3 -l'
+# A third controller, at a lesser PHB; time for a machine that has other work.
+three='-d 3 -l -t 1500'
 # Radix pages of 2M and 1G, one hugepage of 1G, and 2G of memory besides.
 huge="$three -r -m 5G -a hugepagesz=1G -a hugepages=1"
 # QEMU before 8.2 dies of a store to a device while another of its threads changes where
