@@ -106,9 +106,12 @@ with() {
 	guest "$suite" "$B/$1/vmlinux.boot" "$huge -m 4G -t $2 powernv9" "${tests[@]}"
 }
 debug() { with debug 2700 .; }
-# KASAN keeps what was freed for a while, so free memory says nothing; and is slow.
+# KASAN keeps what was freed for a while, so free memory and slabs say nothing; and is slow.
+in_kasan='s/^spapr_tce_errno$/& -T bad_input_costs_nothing/
+	s/^spapr_tce_regions$/& -T R1_C12_a_thousand_deaths/
+	s/^spapr_tce_race$/& -T C6_the_mm_is_taken_once/'
 kasan() {
-	local skip='s/^spapr_tce_errno$/& -T bad_input_costs_nothing/; s/^spapr_tce_regions$/& -T R1_C12_a_thousand_deaths/'
+	local skip=$in_kasan
 	with kasan 7200 -vx spapr_tce_fault
 }
 # The minutes are shared out among the tests (variants times names) that the programs list.
@@ -122,7 +125,10 @@ races() {
 	with "$1" $((minutes * 180 + 3600)) "$racing"
 }
 races-debug() { races debug; }
-races-kasan() { races kasan; }
+races-kasan() {
+	local skip=$in_kasan
+	races kasan
+}
 races-kcsan() { races kcsan; }
 
 # Other kernels, booted.  The sums of the parts become one.
