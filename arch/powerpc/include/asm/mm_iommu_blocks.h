@@ -300,35 +300,36 @@ static __always_inline void mm_iommu_blocks_runs(const struct mm_iommu_blocks *b
 						 void *arg)
 {
 	const unsigned long size = 1UL << blocks->shift;
-	unsigned long ua = blocks->first, i, bytes, run;
-	const u64 *at;
-	u64 hpa;
+	const unsigned long offset = blocks->first & (size - 1);
+	const unsigned long start = blocks->first - offset;
+	unsigned long nr, i, stop;
+	const u64 *at, *last;
+	u64 hpa, next;
 
-	if (ua == end)
+	if (end == blocks->first)
 		return;
-	at = mm_iommu_blocks_at(blocks, 0);
-	/* The first block may be cut at both ends, the others at the end of the last only. */
-	hpa = *at | (ua & (size - 1));
-	run = size - (ua & (size - 1));
-	if (run > end - ua)
-		run = end - ua;
-	for (i = 1, at++, ua += run; ua != end; i++, at++, ua += bytes) {
-		if (i % MM_IOMMU_CHUNK_ENTRIES == 0) {
-			at = mm_iommu_blocks_at(blocks, i);
-			cond_resched();
+	/* Only the first block may be cut at its start, and only the last one at its end. */
+	nr = ((end - 1 - start) >> blocks->shift) + 1;
+	next = *mm_iommu_blocks_at(blocks, 0);
+	hpa = next + offset;
+	next += size;
+	for (i = 1; i < nr; i = stop) {
+		stop = (i | (MM_IOMMU_CHUNK_ENTRIES - 1)) + 1;
+		if (stop > nr)
+			stop = nr;
+		at = mm_iommu_blocks_at(blocks, i);
+		for (last = at + (stop - i); at != last; at++) {
+			if (*at != next) {
+				fn(hpa, next - hpa, arg);
+				hpa = *at;
+				next = hpa;
+			}
+			next += size;
 		}
-		bytes = size;
-		if (bytes > end - ua)
-			bytes = end - ua;
-		if (*at == hpa + run) {
-			run += bytes;
-			continue;
-		}
-		fn(hpa, run, arg);
-		hpa = *at;
-		run = bytes;
+		cond_resched();
 	}
-	fn(hpa, run, arg);
+	next -= start + (nr << blocks->shift) - end;
+	fn(hpa, next - hpa, arg);
 }
 
 #endif /* _ASM_POWERPC_MM_IOMMU_BLOCKS_H */
