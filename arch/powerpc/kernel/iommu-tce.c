@@ -44,6 +44,13 @@
 
 #define BATCH_REGIONS	8
 
+/*
+ * Others get the processor, and a fatal signal is seen, after so many entries at the latest, or
+ * steps of fewer: asking takes a fifth of the instructions of a step for one entry.
+ */
+#define REST_ENTRIES	64
+#define REST_STEPS	16
+
 /**
  * struct tce_batch - entries changed since the last kill
  * @tbl: the table
@@ -155,7 +162,8 @@ static __always_inline void batch_flush(struct tce_batch *batch)
 			ret = iommu_tce_kill(tbl, tbl->it_offset, tbl->it_size);
 		else
 			ret = iommu_tce_kill(tbl, batch->first, batch->end - batch->first);
-		iommu_flush_tce(tbl);
+		if (tbl->it_ops->flush)
+			iommu_flush_tce(tbl);
 	}
 	if (unlikely(ret))
 		batch_keep(batch);
@@ -181,6 +189,7 @@ static noinline void batch_add(struct tce_batch *batch, struct mm_iommu_region *
 	}
 	if (i == BATCH_REGIONS) {
 		batch_flush(batch);
+		cond_resched();
 		if (unlikely(batch->kept))
 			return;
 		i = 0;
@@ -212,8 +221,6 @@ static void batch_add_run(struct tce_batch *batch, const struct iommu_tce_run *r
 			break;
 		n = pages_in_region(region, ua, left, page_shift);
 		batch_add(batch, region, n);
-		if (unlikely(n < left))
-			cond_resched();
 	}
 }
 
@@ -296,6 +303,7 @@ static __always_inline int request_hold(const struct iommu_table *tbl,
 {
 	struct mm_iommu_region *region;
 	unsigned long done = 0, n;
+	unsigned int steps = 0;
 
 	for (;;) {
 		n = req->npages - done;
@@ -314,6 +322,8 @@ static __always_inline int request_hold(const struct iommu_table *tbl,
 		done += n;
 		if (likely(done == req->npages))
 			return 0;
+		if (++steps % REST_STEPS)
+			continue;
 		if (fatal_signal_pending(current)) {
 			request_unhold(tbl, req, 0, done);
 			return -EINTR;
@@ -361,15 +371,20 @@ static int request_fill_all(struct tce_batch *batch, const struct iommu_tce_requ
 			    struct tce_source *source)
 {
 	const unsigned long end = req->entry + req->npages;
+	unsigned long entry;
+	unsigned int steps = 0;
 	int ret;
 
 	for (;;) {
+		entry = batch->change.entry;
 		ret = request_fill(batch);
 		if (ret || batch->change.entry == end)
 			return ret;
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		cond_resched();
+		if (batch->change.entry - entry > REST_ENTRIES || !(++steps % REST_STEPS)) {
+			if (fatal_signal_pending(current))
+				return -EINTR;
+			cond_resched();
+		}
 		request_aim(batch, req, source);
 	}
 }
@@ -450,7 +465,7 @@ EXPORT_SYMBOL_GPL(iommu_tce_map);
  * Clear as many entries as one lock span and batch of runs allow.  An entry that firmware
  * refuses keeps its count, but not what lies behind it: it is passed over.
  */
-static int request_wipe(struct tce_batch *batch)
+static __always_inline int request_wipe(struct tce_batch *batch)
 {
 	struct iommu_tce_change *change = &batch->change;
 	int ret = batch->tbl->it_ops->exchange(batch->tbl, change);
