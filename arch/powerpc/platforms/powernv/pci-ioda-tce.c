@@ -1049,6 +1049,12 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset, __u32 page_shift
 	return 0;
 }
 
+/*
+ * Guards the groups of all tables. Windows of a group are serialised by its owner; groups of
+ * a table may have several: one that firmware could not take out of a group that left.
+ */
+static DEFINE_SPINLOCK(tce_links_lock);
+
 /**
  * pnv_pci_link_table_and_group() - let a group use a table as its window
  * @node: NUMA node
@@ -1059,8 +1065,7 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset, __u32 page_shift
  * From now on kills of @tbl reach the group, so link before the hardware can use
  * the table.
  *
- * Context: Process, may sleep; the caller serialises changes to the windows of a
- * group and to the groups of a table.
+ * Context: Process, may sleep; the caller serialises changes to the windows of a group.
  * Return: 0 or -ENOMEM; on failure nothing has changed.
  */
 long pnv_pci_link_table_and_group(int node, int num, struct iommu_table *tbl,
@@ -1073,7 +1078,8 @@ long pnv_pci_link_table_and_group(int node, int num, struct iommu_table *tbl,
 		return -ENOMEM;
 	link->table_group = table_group;
 	table_group->tables[num] = iommu_tce_table_get(tbl);
-	list_add_rcu(&link->next, &tbl->it_group_list);
+	scoped_guard(spinlock, &tce_links_lock)
+		list_add_rcu(&link->next, &tbl->it_group_list);
 	return 0;
 }
 
@@ -1096,12 +1102,14 @@ void pnv_pci_unlink_table_and_group(struct iommu_table *tbl,
 	if (num == IOMMU_TABLE_GROUP_MAX_TABLES)
 		return;
 
-	list_for_each_entry_safe(link, next, &tbl->it_group_list, next) {
-		if (link->table_group != table_group)
-			continue;
-		list_del_rcu(&link->next);
-		kfree_rcu(link, rcu);
-		break;
+	scoped_guard(spinlock, &tce_links_lock) {
+		list_for_each_entry_safe(link, next, &tbl->it_group_list, next) {
+			if (link->table_group != table_group)
+				continue;
+			list_del_rcu(&link->next);
+			kfree_rcu(link, rcu);
+			break;
+		}
 	}
 	table_group->tables[num] = NULL;
 	iommu_tce_table_put(tbl);

@@ -9,9 +9,11 @@
  */
 
 #include <kunit/test.h>
+#include <linux/completion.h>
 #include <linux/iommu.h>
 #include <linux/kprobes.h>
 #include <linux/kref.h>
+#include <linux/kthread.h>
 #include <linux/pci.h>
 #include <linux/sizes.h>
 
@@ -29,6 +31,7 @@
  * struct watch - a firmware call
  * @probe: sits on the function that makes the call
  * @refuse: do not make it, let it seem to fail
+ * @spare: so many calls are made before that
  * @calls: how often the function was called
  * @last: which of all watched calls was the last of this function
  * @args: of the last call
@@ -36,6 +39,7 @@
 struct watch {
 	struct kprobe probe;
 	bool refuse;
+	unsigned int spare;
 	unsigned int calls;
 	unsigned int last;
 	unsigned long args[6];
@@ -50,7 +54,7 @@ static int watch_call(struct kprobe *probe, struct pt_regs *regs)
 	watch->calls++;
 	watch->last = ++watched_calls;
 	memcpy(watch->args, &regs->gpr[3], sizeof(watch->args));
-	if (!watch->refuse)
+	if (!watch->refuse || (watch->spare && watch->spare--))
 		return 0;
 	regs->gpr[3] = OPAL_HARDWARE;
 	regs_set_return_ip(regs, regs->link);
@@ -157,9 +161,16 @@ static void T9_refused_window_leaves_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, iommu_tce_table_put(tbl), 1);
 }
 
-/* The way to the table may still be cached, but there is no window: nothing can be mapped. */
-static void T13_no_mapping_without_a_window(struct kunit *test)
+/* What firmware was last told about a window: where its table is, or 0. */
+static unsigned long told_table(const struct watch *map)
 {
+	return map->args[4];
+}
+
+/* The way to the table may still be cached: the window comes back, for whoever has it. */
+static void T13_window_stays_when_its_kill_fails(struct kunit *test)
+{
+	struct watch *map = watch(test, "opal_pci_map_pe_dma_window");
 	struct watch *kill = watch(test, "opal_pci_tce_kill");
 	struct iommu_table_group *group = free_group(test);
 	struct iommu_table *tbl = new_table(test, group);
@@ -170,11 +181,125 @@ static void T13_no_mapping_without_a_window(struct kunit *test)
 	kill->refuse = false;
 	KUNIT_EXPECT_PTR_EQ(test, group->tables[WINDOW], tbl);
 	KUNIT_EXPECT_EQ(test, kref_read(&tbl->it_kref), 2);
-	KUNIT_EXPECT_TRUE(test, tbl->it_broken);
+	KUNIT_EXPECT_EQ(test, told_table(map), __pa(tbl->it_base));
+	KUNIT_EXPECT_FALSE(test, tbl->it_broken);
 
 	KUNIT_EXPECT_EQ(test, group->ops->unset_window(group, WINDOW), 0);
+	KUNIT_EXPECT_EQ(test, told_table(map), 0);
 	KUNIT_EXPECT_NULL(test, group->tables[WINDOW]);
 	KUNIT_EXPECT_EQ(test, iommu_tce_table_put(tbl), 1);
+}
+
+/* The kill fails, and firmware does not take the window back. */
+static void lose_window(struct kunit *test, struct iommu_table_group *group)
+{
+	struct watch *map = watch(test, "opal_pci_map_pe_dma_window");
+	struct watch *kill = watch(test, "opal_pci_tce_kill");
+
+	kill->refuse = true;
+	map->refuse = true;
+	map->spare = 1;
+	KUNIT_EXPECT_EQ(test, group->ops->unset_window(group, WINDOW), -EIO);
+	KUNIT_EXPECT_EQ(test, map->calls, 2);
+	kill->refuse = false;
+	map->refuse = false;
+}
+
+static void T13_no_mapping_without_a_window(struct kunit *test)
+{
+	struct iommu_table_group *group = free_group(test);
+	struct iommu_table *tbl = new_table(test, group);
+
+	KUNIT_ASSERT_EQ(test, group->ops->set_window(group, WINDOW, tbl), 0);
+	lose_window(test, group);
+	KUNIT_EXPECT_PTR_EQ(test, group->tables[WINDOW], tbl);
+	KUNIT_EXPECT_TRUE(test, tbl->it_broken);
+	KUNIT_EXPECT_EQ(test, group->ops->unset_window(group, WINDOW), 0);
+	KUNIT_EXPECT_EQ(test, iommu_tce_table_put(tbl), 1);
+}
+
+/* As long as another group has the table, others map into it. */
+static void T13_other_groups_keep_their_window(struct kunit *test)
+{
+	struct iommu_table_group *group = free_group(test);
+	struct iommu_table *tbl = new_table(test, group);
+	struct pnv_ioda_pe *other;
+
+	other = kunit_kmalloc(test, sizeof(*other), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	*other = *container_of(group, struct pnv_ioda_pe, table_group);
+	memset(other->table_group.tables, 0, sizeof(other->table_group.tables));
+
+	KUNIT_ASSERT_EQ(test, group->ops->set_window(group, WINDOW, tbl), 0);
+	KUNIT_ASSERT_EQ(test, pnv_pci_link_table_and_group(NUMA_NO_NODE, WINDOW, tbl,
+							   &other->table_group), 0);
+	lose_window(test, group);
+	KUNIT_EXPECT_FALSE(test, tbl->it_broken);
+	KUNIT_EXPECT_EQ(test, group->ops->unset_window(group, WINDOW), 0);
+	pnv_pci_unlink_table_and_group(tbl, &other->table_group);
+	KUNIT_EXPECT_EQ(test, iommu_tce_table_put(tbl), 1);
+	synchronize_rcu();
+}
+
+/**
+ * struct linker - a thread that puts a group to a table and takes it away, again and again
+ * @tbl: the table
+ * @group: its group
+ * @missing: how many threads have not begun yet
+ * @done: it is through
+ */
+struct linker {
+	struct iommu_table *tbl;
+	struct iommu_table_group group;
+	atomic_t *missing;
+	struct completion done;
+};
+
+#define LINKS	50000
+
+static int linker_run(void *arg)
+{
+	struct linker *linker = arg;
+	int i;
+
+	atomic_dec(linker->missing);
+	while (atomic_read(linker->missing))
+		cond_resched();
+	for (i = 0; i < LINKS; i++) {
+		if (pnv_pci_link_table_and_group(NUMA_NO_NODE, 0, linker->tbl, &linker->group))
+			break;
+		pnv_pci_unlink_table_and_group(linker->tbl, &linker->group);
+	}
+	complete(&linker->done);
+	return 0;
+}
+
+/* A window that firmware kept goes under no lock of those who have the table now. */
+static void T17_groups_come_and_go_at_once(struct kunit *test)
+{
+	struct iommu_table_group *group = free_group(test);
+	struct iommu_table *tbl = new_table(test, group);
+	atomic_t missing = ATOMIC_INIT(2);
+	struct linker *linkers;
+	int i;
+
+	linkers = kunit_kcalloc(test, 2, sizeof(*linkers), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, linkers);
+	for (i = 0; i < 2; i++) {
+		linkers[i].tbl = tbl;
+		linkers[i].missing = &missing;
+		init_completion(&linkers[i].done);
+		if (IS_ERR(kthread_run(linker_run, &linkers[i], "linker-%d", i))) {
+			atomic_dec(&missing);
+			complete(&linkers[i].done);
+		}
+	}
+	for (i = 0; i < 2; i++)
+		wait_for_completion(&linkers[i].done);
+	KUNIT_EXPECT_TRUE(test, list_empty(&tbl->it_group_list));
+	KUNIT_EXPECT_EQ(test, kref_read(&tbl->it_kref), 1);
+	if (list_empty(&tbl->it_group_list))
+		KUNIT_EXPECT_EQ(test, iommu_tce_table_put(tbl), 1);
 }
 
 /* The hardware goes on walking the table: it must stay, and kills must reach the PE. */
@@ -365,6 +490,25 @@ static void T16_kept_window_fails_taking(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, bypass->calls, 2);
 	KUNIT_EXPECT_TRUE(test, bypass_opens(bypass));
 	give_back(dev->dev.iommu_group);
+	expect_host(test, dev);
+}
+
+/* Its window is there again, and so is the bypass. */
+static void T16_failed_kill_fails_taking(struct kunit *test)
+{
+	struct watch *bypass = watch(test, "opal_pci_map_pe_dma_window_real");
+	struct watch *map = watch(test, "opal_pci_map_pe_dma_window");
+	struct watch *kill = watch(test, "opal_pci_tce_kill");
+	struct pci_dev *dev = free_device(test);
+	struct iommu_table *tbl = group_of(dev)->tables[0];
+
+	kill->refuse = true;
+	KUNIT_EXPECT_EQ(test, take(test, dev), -EIO);
+	kill->refuse = false;
+	give_back(dev->dev.iommu_group);
+	KUNIT_EXPECT_PTR_EQ(test, group_of(dev)->tables[0], tbl);
+	KUNIT_EXPECT_EQ(test, told_table(map), __pa(tbl->it_base));
+	KUNIT_EXPECT_TRUE(test, bypass_opens(bypass));
 	expect_host(test, dev);
 }
 
@@ -576,13 +720,17 @@ static void T23_forgotten_windows_go(struct kunit *test)
 static struct kunit_case window_cases[] = {
 	KUNIT_CASE(T9_refused_window_leaves_nothing),
 	KUNIT_CASE(T9_refused_removal_keeps_the_table),
+	KUNIT_CASE(T13_window_stays_when_its_kill_fails),
 	KUNIT_CASE(T13_no_mapping_without_a_window),
+	KUNIT_CASE(T13_other_groups_keep_their_window),
+	KUNIT_CASE(T17_groups_come_and_go_at_once),
 	KUNIT_CASE(T7_kills_by_size),
 	KUNIT_CASE(I13_bypass_closes_first_and_opens_last),
 	KUNIT_CASE(T12_open_bypass_fails_taking),
 	KUNIT_CASE(T12_host_without_window),
 	KUNIT_CASE(T12_host_without_table),
 	KUNIT_CASE(T16_kept_window_fails_taking),
+	KUNIT_CASE(T16_failed_kill_fails_taking),
 	KUNIT_CASE(T16_T22_further_functions_change_nothing),
 	KUNIT_CASE(T16_all_functions_follow_the_owner),
 	KUNIT_CASE(T16_functions_of_another_PE_do_not_follow),
