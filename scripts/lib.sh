@@ -37,6 +37,22 @@ state() { cat "$B/BASE_VERSION" && git -C "$B/linux" rev-parse "HEAD^{tree}"; }
 # base_says FIELD: the values of a field of the base's file.
 base_says() { sed -n "s/^$1  *//p" "$ROOT/bases/$BASE"; }
 
+# impossible SUITE: says why it cannot pass on this base, if it cannot.
+impossible() {
+	local suite why
+	while read -r suite why; do
+		[ "$suite" != "$1" ] || { say "no $1 on $BASE: $why"; return 0; }
+	done <<< "$(base_says without)"
+	return 1
+}
+
+# Commits of ours need no name where git has none.
+git_identity() {
+	git var GIT_COMMITTER_IDENT > /dev/null 2>&1 ||
+		export GIT_AUTHOR_NAME=nobody GIT_AUTHOR_EMAIL=nobody@localhost \
+		       GIT_COMMITTER_NAME=nobody GIT_COMMITTER_EMAIL=nobody@localhost
+}
+
 # our_sources: the C files of the overlay that a kernel has without its tests.
 our_sources() {
 	git -C "$ROOT" ls-files -co --exclude-standard -- arch drivers | grep '\.c$' | grep -v /tests/
