@@ -85,16 +85,12 @@ TEST_F(v2, T12_T22_each_owner_finds_what_the_other_wrote)
 	int device, i;
 	off_t at;
 
-	spapr_teardown(s);
-	if (spapr_bind_host(dev) || !host_writes(dev, self->mem, 0)) {
-		spapr_bind(dev);
-		ASSERT_EQ(0, spapr_setup(s, dev, VFIO_SPAPR_TCE_v2_IOMMU));
+	if (!spapr_host_has_driver())
 		SKIP(return, "the host has no driver for the device");
-	}
+	spapr_teardown(s);
 	for (i = 0; i < ROUNDS; i++) {
 		at = i * BYTES;
-		if (i)
-			ASSERT_EQ(0, spapr_bind_host(dev));
+		ASSERT_EQ(0, spapr_bind_host(dev));
 		EXPECT_TRUE(host_writes(dev, self->mem, at));
 		EXPECT_TRUE(host_reads(dev, self->mem, at));
 

@@ -107,6 +107,11 @@ int spapr_bind_host(const struct spapr_device *device)
 	return bind_to(device->bdf, "");
 }
 
+bool spapr_host_has_driver(void)
+{
+	return !access("/sys/bus/pci/drivers/nvme", F_OK);
+}
+
 int spapr_unplug(const struct spapr_device *device)
 {
 	return device_write(device, "remove", "1");

@@ -44,6 +44,7 @@ int spapr_find_devices(struct spapr_device *devices, int max);
 int spapr_unbind(const struct spapr_device *device);
 int spapr_bind(const struct spapr_device *device);
 int spapr_bind_host(const struct spapr_device *device);
+bool spapr_host_has_driver(void);
 int spapr_unplug(const struct spapr_device *device);
 int spapr_rescan(void);
 
