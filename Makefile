@@ -50,8 +50,7 @@ coverage: setup guest
 	@scripts/coverage $(B)/linux $(B)/coverage $(B)/initrd.img
 
 locks: setup guest
-	@scripts/build-kernel $(B)/linux $(B)/debug configs/base.config configs/debug.config
-	@scripts/locks $(B)/linux $(B)/debug/vmlinux.boot $(B)/initrd.img
+	@scripts/locks $(B)/linux $(B)/initrd.img
 
 bench: setup tree
 	@scripts/bench make

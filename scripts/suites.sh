@@ -33,16 +33,26 @@ build() { make --no-print-directory guest && echo "1 passed, 0 failed, 0 skipped
 lint() { scripts/lint "$B/linux" "$B/lint"; }
 kunit() { scripts/kunit "$B/linux" "$B"; }
 
+# What a kernel that looks for leaks has lost since `leaks_before`, as a test of its own.  It
+# reports what it has found twice, and what is five seconds old.
+leaks=/sys/kernel/debug/kmemleak
+leaks_before="! [ -e $leaks ] || { echo scan > $leaks; echo clear > $leaks; };"
+leaks_after="if [ -e $leaks ]; then
+	echo '# suite kmemleak'; echo 1..1
+	sleep 6; echo scan > $leaks; echo scan > $leaks; cat $leaks > /tmp/leaks; sed 's/^/# /' /tmp/leaks
+	if [ -s /tmp/leaks ]; then s=1; echo 'not ok 1 nothing was lost'; else s=0; echo 'ok 1 nothing was lost'; fi
+	echo \"# suite-end kmemleak \$s\"; fi;"
 # guest NAME KERNEL "[OPTION...] MACHINE" TEST...: kselftests, each with its options as
 # one word, in one boot; `first` is what the guest does before, `initrd` another archive.
 first=: initrd=
 guest() {
-	local status=0 run=("$first;") t name=$1 kernel=$2 machine
+	local status=0 run=("$first; $leaks_before") t name=$1 kernel=$2 machine
 	read -ra machine <<< "$3"
 	shift 3
 	for t; do
 		run+=("echo '# suite $t'; /tests/$t; s=\$?; echo; echo \"# suite-end ${t%% *} \$s\";")
 	done
+	run+=("$leaks_after")
 	scripts/boot -n "kselftest-$name" "${machine[@]}" "$kernel" "${initrd:-$B/initrd.img}" \
 		"${run[*]}" > "$LOGS/$name.tap" || status=$?
 	cat "$LOGS/$name.tap"
@@ -51,6 +61,7 @@ guest() {
 }
 # tests [OPTION...] PATTERN: those whose names match, for grep.
 tests() { mapfile -t tests < <(grep -E "$@" "$B/selftests/tests.list"); }
+ours() { make --no-print-directory guest; }
 # All but those that need what only the debug kernel has; there would be nothing but skips.
 every_test() {
 	tests -vx spapr_tce_fault
@@ -65,6 +76,7 @@ huge="$three -r -m 5G -a hugepagesz=1G -a hugepages=1"
 # requests, and a request stores to the PHB only on this machine: one thread for them.
 powernv8() {
 	local status=0 moving='spapr_tce_(random|hotplug|handback)'
+	ours || return
 	tests -vE "^($moving|spapr_tce_fault)( |$)"
 	guest powernv8 "$B/kernel/vmlinux.boot" "$three powernv8" "${tests[@]}" || status=$?
 	tests -E "^$moving( |$)"
@@ -76,6 +88,7 @@ powernv8() {
 # serves first there, so that whatever is pinned must move; that takes longer.
 powernv9() {
 	local status=0
+	ours || return
 	every_test powernv9 "$huge -d 5 -f powernv9" || status=$?
 	guest powernv9-cma "$B/kernel/vmlinux.boot" '-m 4G -a kvm_cma_resv_ratio=60 powernv9' \
 		'spapr_tce_regions -f cma' || status=$?
@@ -90,15 +103,17 @@ brief() {
 # The host's drivers go through our tables here, too.  What is the same on all machines, and takes
 # minutes, has been seen on the others.
 powernv10() {
+	ours || return
 	tests -vE '^spapr_tce_(fault|sweep|eeh)( |$)'
 	guest powernv10 "$B/kernel/vmlinux.boot" "$huge -a iommu=nobypass powernv10" "${tests[@]}"
 }
-pseries() { guest pseries "$B/kernel/vmlinux.boot" pseries 'spapr_tce_dma -v default_4K -v second_64K_1_level' 'spapr_tce_life -f v1' spapr_tce_groups; }
+pseries() { ours && guest pseries "$B/kernel/vmlinux.boot" pseries 'spapr_tce_dma -v default_4K -v second_64K_1_level' 'spapr_tce_life -f v1' spapr_tce_groups; }
 
 # with KERNEL SECONDS PATTERN...: tests on a kernel with configs/KERNEL.config; `skip`
 # edits their list.
 skip=
 with() {
+	! impossible "$1" || return
 	make --no-print-directory programs || return
 	scripts/build-kernel "$B/linux" "$B/$1" configs/base.config "configs/$1.config" || return
 	tests "${@:3}"
