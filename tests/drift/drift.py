@@ -171,7 +171,7 @@ def entries(tree, name):
 
 
 def neighbours(tree):
-    """(file, line before, line after) of each place where the series adds to a list.
+    """(file, line before, line after, whether lines come) of each place where the series changes a list.
 
     Lines of the base only, such as name one place: others' entries.
     """
@@ -186,7 +186,7 @@ def neighbours(tree):
         for part in (reversed(body[:at[0]]), body[at[-1] + 1:]):
             entries = [line[1:] for line in part if lines.count(line[1:]) == 1 and re.search(r"\w", line)]
             around.append(next((e for e in entries if e not in gone), None))
-        yield name, *around
+        yield name, *around, any(line.startswith("+") for line in body)
 
 
 def entry(name, n):
@@ -210,7 +210,7 @@ def lists_move(base, tree, work, was):
     """Neighbours come on both sides of what the series adds; go on either."""
     places = list(neighbours(tree))
     copy = altered(base, tree, work)
-    for n, (name, before, after) in enumerate(places):
+    for n, (name, before, after, _) in enumerate(places):
         def come(lines, n=n, name=name, before=before, after=after):
             if before in lines:
                 at = lines.index(before) + 1
@@ -221,12 +221,12 @@ def lists_move(base, tree, work, was):
         edit(copy, name, come)
     now = assemble(base, copy, work / base)
     far = []
-    for name, before, after in places if now.status == 0 else []:
+    for name, before, after, adds in places if now.status == 0 else []:
         final = (now.tree / name).read_text(encoding="utf-8").split("\n")
         ours = [line[1:] for line in was[name] if line.startswith("+")]
         near = {final[i] for line in ours if line in final for i in range(max(0, final.index(line) - 9), min(
             len(final), final.index(line) + 10))}
-        if ours and near.isdisjoint({before, after}):
+        if adds and ours and near.isdisjoint({before, after}):
             far.append(f"{name}: our lines are far from `{before}' and `{after}'")
     for name in {name for name, *_ in places if "Kconfig" in name and now.status == 0}:
         theirs, ours = entries(copy, name), entries(now.tree, name)
