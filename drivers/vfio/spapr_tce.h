@@ -9,7 +9,7 @@
  * a device.  They need @lock only.  So nobody holds it while waiting for user space (a page
  * fault, a copy, an mm's mmap_lock), a device, firmware that takes its time, or another lock
  * under which such a wait may happen: pinning and unpinning, charging, emptying a window that
- * goes away, EEH and the copying of results are outside of it.  tce_may_wait() stands where
+ * goes away, EEH and the copying of results are outside of it.  spapr_tce_may_wait() stands where
  * they begin.
  *
  * A group may leave at any moment when @lock is not held, also the last one: its windows go
@@ -34,18 +34,18 @@
 struct iommu_tce_request;
 struct vfio_iommu_driver_ops;
 
-#define TCE_WINDOWS	IOMMU_TABLE_GROUP_MAX_TABLES
+#define TCE_WINDOWS IOMMU_TABLE_GROUP_MAX_TABLES
 
 /**
- * struct tce_group - a group attached to a container
- * @next: in &tce_container.groups; after the last one has left, in &tce_container.left
+ * struct spapr_tce_group - a group attached to a container
+ * @next: in &spapr_tce_container.groups; after the last one has left, in &spapr_tce_container.left
  * @iommu_group: the group, as VFIO knows it
  * @table_group: the same group, as the platform knows it
  * @tables: the tables that it took along as the last one, with references; to be put without
  *	a lock, as what is charged for them goes back then
  * @stuck: which of these firmware has kept
  */
-struct tce_group {
+struct spapr_tce_group {
 	struct list_head next;
 	struct iommu_group *iommu_group;
 	struct iommu_table_group *table_group;
@@ -54,20 +54,20 @@ struct tce_group {
 };
 
 /**
- * struct tce_window - a slot for a window
+ * struct spapr_tce_window - a slot for a window
  * @tbl: the table that calls find here; NULL while none may use it
  * @programmed: the table that every group has programmed, with a reference; it is not @tbl
  *	while CREATE or REMOVE is at work
  * @stuck: firmware has kept the table, or the last one, in a group that has left
  */
-struct tce_window {
+struct spapr_tce_window {
 	struct iommu_table *tbl;
 	struct iommu_table *programmed;
 	bool stuck;
 };
 
 /**
- * struct tce_container - the IOMMU side of a VFIO container
+ * struct spapr_tce_container - the IOMMU side of a VFIO container
  * @v2: which of the two types this is; constant
  * @windows_lock: held by whoever makes windows, enables or disables, from the decision to the
  *	end; may wait for user space
@@ -86,9 +86,9 @@ struct tce_window {
  * @regions: registered regions by first page number; a slot is reserved while its
  *	region is being pinned; @reg_lock
  */
-struct tce_container {
+struct spapr_tce_container {
 	bool v2;
-	struct mutex windows_lock;	/* for default_pending, charged */
+	struct mutex windows_lock; /* for default_pending, charged */
 	struct rw_semaphore lock;
 	bool enabled;
 	bool default_pending;
@@ -96,15 +96,15 @@ struct tce_container {
 	unsigned long charged;
 	atomic_long_t pinning;
 	wait_queue_head_t pinned;
-	struct tce_window windows[TCE_WINDOWS];
+	struct spapr_tce_window windows[TCE_WINDOWS];
 	struct list_head groups;
 	struct list_head left;
-	struct mutex reg_lock;	/* for regions */
+	struct mutex reg_lock; /* for regions */
 	struct xarray regions;
 };
 
 /**
- * struct tce_new_window - a window in the making
+ * struct spapr_tce_new_window - a window in the making
  * @page_shift: log2 of the IOMMU page size
  * @levels: of the table
  * @size: in bytes
@@ -113,7 +113,7 @@ struct tce_container {
  * @tbl: the table, with a reference; NULL before there is one
  * @stuck: it could not be made, and firmware has kept the table
  */
-struct tce_new_window {
+struct spapr_tce_new_window {
 	u32 page_shift;
 	u32 levels;
 	u64 size;
@@ -124,13 +124,13 @@ struct tce_new_window {
 };
 
 /**
- * struct tce_making - windows that come all or none
+ * struct spapr_tce_making - windows that come all or none
  * @nr: how many
  * @windows: the default window first, if it is due
  */
-struct tce_making {
+struct spapr_tce_making {
 	unsigned int nr;
-	struct tce_new_window windows[TCE_WINDOWS];
+	struct spapr_tce_new_window windows[TCE_WINDOWS];
 };
 
 /*
@@ -138,26 +138,29 @@ struct tce_making {
  * attach and detach need may be held, nor another that is ever taken while a device is unbound
  * or a group attached or detached.
  */
-static inline void tce_may_wait(struct tce_container *container)
+static inline void spapr_tce_may_wait(struct spapr_tce_container *container)
 {
 	lockdep_assert_not_held(&container->lock);
 	mm_iommu_wait_map(&vfio_unbind_map);
 }
 
 /* Platform code returns firmware codes and -1 now and then; users get an errno. */
-static inline int tce_platform_errno(long ret)
+static inline int spapr_tce_platform_errno(long ret)
 {
 	return ret <= 0 && ret >= -MAX_ERRNO && ret != -EPERM ? ret : -EIO;
 }
 
-static inline struct tce_group *tce_first_group(struct tce_container *container)
+static inline struct spapr_tce_group *
+spapr_tce_first_group(struct spapr_tce_container *container)
 {
 	lockdep_assert_held(&container->lock);
-	return list_first_entry_or_null(&container->groups, struct tce_group, next);
+	return list_first_entry_or_null(&container->groups,
+					struct spapr_tce_group, next);
 }
 
 /* The window that has a bus address, or NULL. */
-static inline struct tce_window *tce_window_at(struct tce_container *container, u64 iova)
+static inline struct spapr_tce_window *
+spapr_tce_window_at(struct spapr_tce_container *container, u64 iova)
 {
 	unsigned int i;
 
@@ -165,44 +168,55 @@ static inline struct tce_window *tce_window_at(struct tce_container *container, 
 	for (i = 0; i < TCE_WINDOWS; i++) {
 		struct iommu_table *tbl = container->windows[i].tbl;
 
-		if (tbl && (iova >> tbl->it_page_shift) - tbl->it_offset < tbl->it_size)
+		if (tbl && (iova >> tbl->it_page_shift) - tbl->it_offset <
+				   tbl->it_size)
 			return &container->windows[i];
 	}
 	return NULL;
 }
 
-u64 tce_container_pgsizes(struct tce_container *container);
-int tce_windows_make(struct tce_container *container, struct tce_making *making,
-		     struct vfio_iommu_spapr_tce_create *create);
-int tce_windows_finish(struct tce_container *container, struct tce_making *making, int ret);
-int tce_window_make_default(struct tce_container *container);
-int tce_window_remove(struct tce_container *container, u64 start);
-int tce_windows_set(struct tce_container *container, struct iommu_table_group *table_group);
-void tce_windows_unset(struct tce_container *container,
-		       struct iommu_table_group *table_group);
-void tce_windows_take(struct tce_container *container, struct tce_group *group);
-void tce_windows_end(struct tce_container *container, struct tce_group *group);
-void tce_windows_put(struct tce_group *group);
+u64 spapr_tce_container_pgsizes(struct spapr_tce_container *container);
+int spapr_tce_windows_make(struct spapr_tce_container *container,
+			   struct spapr_tce_making *making,
+			   struct vfio_iommu_spapr_tce_create *create);
+int spapr_tce_windows_finish(struct spapr_tce_container *container,
+			     struct spapr_tce_making *making, int ret);
+int spapr_tce_window_make_default(struct spapr_tce_container *container);
+int spapr_tce_window_remove(struct spapr_tce_container *container, u64 start);
+int spapr_tce_windows_set(struct spapr_tce_container *container,
+			  struct iommu_table_group *table_group);
+void spapr_tce_windows_unset(struct spapr_tce_container *container,
+			     struct iommu_table_group *table_group);
+void spapr_tce_windows_take(struct spapr_tce_container *container,
+			    struct spapr_tce_group *group);
+void spapr_tce_windows_end(struct spapr_tce_container *container,
+			   struct spapr_tce_group *group);
+void spapr_tce_windows_put(struct spapr_tce_group *group);
 
-int tce_v1_map(struct tce_container *container, struct iommu_table *tbl,
-	       const struct iommu_tce_request *req);
-int tce_v1_unmap(struct tce_container *container, struct iommu_table *tbl,
-		 const struct iommu_tce_request *req, unsigned long *cleared);
-int tce_v1_clear(struct iommu_table *tbl, unsigned long entry, unsigned long npages,
-		 unsigned long *cleared);
-int tce_v1_enable(struct tce_container *container);
-int tce_v1_disable(struct tce_container *container);
+int spapr_tce_v1_map(struct spapr_tce_container *container,
+		     struct iommu_table *tbl,
+		     const struct iommu_tce_request *req);
+int spapr_tce_v1_unmap(struct spapr_tce_container *container,
+		       struct iommu_table *tbl,
+		       const struct iommu_tce_request *req,
+		       unsigned long *cleared);
+int spapr_tce_v1_clear(struct iommu_table *tbl, unsigned long entry,
+		       unsigned long npages, unsigned long *cleared);
+int spapr_tce_v1_enable(struct spapr_tce_container *container);
+int spapr_tce_v1_disable(struct spapr_tce_container *container);
 
-int tce_register(struct tce_container *container, u64 ua, u64 size);
-int tce_unregister(struct tce_container *container, u64 ua, u64 size);
-void tce_unregister_all(struct tce_container *container);
+int spapr_tce_register(struct spapr_tce_container *container, u64 ua, u64 size);
+int spapr_tce_unregister(struct spapr_tce_container *container, u64 ua,
+			 u64 size);
+void spapr_tce_unregister_all(struct spapr_tce_container *container);
 
-int tce_eeh_op(struct tce_container *container, const struct vfio_eeh_pe_op *op);
+int spapr_tce_eeh_op(struct spapr_tce_container *container,
+		     const struct vfio_eeh_pe_op *op);
 
-long tce_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg);
+long spapr_tce_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg);
 
 #if IS_ENABLED(CONFIG_KUNIT)
-extern const struct vfio_iommu_driver_ops tce_iommu_driver;
+extern const struct vfio_iommu_driver_ops spapr_tce_iommu_driver;
 #endif
 
 #endif /* VFIO_SPAPR_TCE_H */

@@ -32,9 +32,9 @@
 
 #include "spapr_tce.h"
 
-static void *tce_iommu_open(unsigned long arg)
+static void *spapr_tce_iommu_open(unsigned long arg)
 {
-	struct tce_container *container;
+	struct spapr_tce_container *container;
 
 	if (arg != VFIO_SPAPR_TCE_IOMMU && arg != VFIO_SPAPR_TCE_v2_IOMMU)
 		return ERR_PTR(-EINVAL);
@@ -58,18 +58,18 @@ static void *tce_iommu_open(unsigned long arg)
  * mmap_lock: VFIO holds no lock here, neither its own nor of the driver core, unless there has
  * never been a group, and so nothing to wait for.
  */
-static void tce_iommu_release(void *iommu_data)
+static void spapr_tce_iommu_release(void *iommu_data)
 {
-	struct tce_container *container = iommu_data;
-	struct tce_group *group, *tmp;
+	struct spapr_tce_container *container = iommu_data;
+	struct spapr_tce_group *group, *tmp;
 
 	if (container->mm)
-		tce_may_wait(container);
+		spapr_tce_may_wait(container);
 	list_for_each_entry_safe(group, tmp, &container->left, next) {
-		tce_windows_put(group);
+		spapr_tce_windows_put(group);
 		kfree(group);
 	}
-	tce_unregister_all(container);
+	spapr_tce_unregister_all(container);
 	account_locked_vm(container->mm, container->charged, false);
 	if (container->mm)
 		mmdrop(container->mm);
@@ -82,14 +82,16 @@ static void tce_iommu_release(void *iommu_data)
 static bool groups_share(const struct iommu_table_group_ops *a,
 			 const struct iommu_table_group_ops *b)
 {
-	return a->create_table == b->create_table && !a->own_tables && !b->own_tables;
+	return a->create_table == b->create_table && !a->own_tables &&
+	       !b->own_tables;
 }
 
 /* Whether a group can live with the others and with the windows there are. */
-static int group_check(struct tce_container *container, struct iommu_group *iommu_group,
+static int group_check(struct spapr_tce_container *container,
+		       struct iommu_group *iommu_group,
 		       struct iommu_table_group *table_group)
 {
-	struct tce_group *group;
+	struct spapr_tce_group *group;
 	unsigned int i;
 
 	lockdep_assert_held_write(&container->lock);
@@ -98,7 +100,7 @@ static int group_check(struct tce_container *container, struct iommu_group *iomm
 	/* v2 needs windows that come and go; v1 has one table and shares it with nobody. */
 	if (container->v2 && !table_group->max_dynamic_windows_supported)
 		return -EINVAL;
-	if (!container->v2 && tce_first_group(container))
+	if (!container->v2 && spapr_tce_first_group(container))
 		return -EBUSY;
 
 	list_for_each_entry(group, &container->groups, next) {
@@ -116,10 +118,12 @@ static int group_check(struct tce_container *container, struct iommu_group *iomm
 	return 0;
 }
 
-static int group_attach(struct tce_container *container, struct iommu_group *iommu_group)
+static int group_attach(struct spapr_tce_container *container,
+			struct iommu_group *iommu_group)
 {
-	struct iommu_table_group *table_group = iommu_group_get_iommudata(iommu_group);
-	struct tce_group *group;
+	struct iommu_table_group *table_group =
+		iommu_group_get_iommudata(iommu_group);
+	struct spapr_tce_group *group;
 	int ret;
 
 	guard(rwsem_write)(&container->lock);
@@ -132,12 +136,12 @@ static int group_attach(struct tce_container *container, struct iommu_group *iom
 	group->iommu_group = iommu_group;
 	group->table_group = table_group;
 
-	ret = tce_windows_set(container, table_group);
+	ret = spapr_tce_windows_set(container, table_group);
 	if (ret) {
 		kfree(group);
 		return ret;
 	}
-	if (!tce_first_group(container))
+	if (!spapr_tce_first_group(container))
 		container->default_pending = true;
 	list_add_tail(&group->next, &container->groups);
 	return 0;
@@ -147,8 +151,9 @@ static int group_attach(struct tce_container *container, struct iommu_group *iom
  * On failure neither the group nor the container has changed.  What may happen under device_lock
  * one day holds vfio_unbind_map each time, so that lockdep need not see an unbind first.
  */
-static int tce_iommu_attach_group(void *iommu_data, struct iommu_group *iommu_group,
-				  enum vfio_group_type type)
+static int spapr_tce_iommu_attach_group(void *iommu_data,
+					struct iommu_group *iommu_group,
+					enum vfio_group_type type)
 {
 	int ret;
 
@@ -160,10 +165,10 @@ static int tce_iommu_attach_group(void *iommu_data, struct iommu_group *iommu_gr
 	return ret;
 }
 
-static struct tce_group *group_find(struct tce_container *container,
-				    struct iommu_group *iommu_group)
+static struct spapr_tce_group *group_find(struct spapr_tce_container *container,
+					  struct iommu_group *iommu_group)
 {
-	struct tce_group *group;
+	struct spapr_tce_group *group;
 
 	lockdep_assert_held(&container->lock);
 	list_for_each_entry(group, &container->groups, next)
@@ -177,9 +182,10 @@ static struct tce_group *group_find(struct tce_container *container,
  * the lock then: calls find neither group nor window any more, and VFIO lets no other group
  * in meanwhile.  The release puts them.
  */
-static void group_detach(struct tce_container *container, struct iommu_group *iommu_group)
+static void group_detach(struct spapr_tce_container *container,
+			 struct iommu_group *iommu_group)
 {
-	struct tce_group *group;
+	struct spapr_tce_group *group;
 	bool last;
 
 	scoped_guard(rwsem_write, &container->lock) {
@@ -189,46 +195,47 @@ static void group_detach(struct tce_container *container, struct iommu_group *io
 		list_del(&group->next);
 		last = list_empty(&container->groups);
 		if (last) {
-			tce_windows_take(container, group);
+			spapr_tce_windows_take(container, group);
 			list_add_tail(&group->next, &container->left);
 		} else {
-			tce_windows_unset(container, group->table_group);
+			spapr_tce_windows_unset(container, group->table_group);
 		}
 	}
 	if (last)
-		tce_windows_end(container, group);
+		spapr_tce_windows_end(container, group);
 	else
 		kfree(group);
 }
 
-static void tce_iommu_detach_group(void *iommu_data, struct iommu_group *iommu_group)
+static void spapr_tce_iommu_detach_group(void *iommu_data,
+					 struct iommu_group *iommu_group)
 {
 	lock_map_acquire_read(&vfio_unbind_map);
 	group_detach(iommu_data, iommu_group);
 	lock_map_release(&vfio_unbind_map);
 }
 
-VISIBLE_IF_KUNIT const struct vfio_iommu_driver_ops tce_iommu_driver = {
-	.owner		= THIS_MODULE,
-	.name		= "iommu-vfio-powerpc",
-	.attach_group	= tce_iommu_attach_group,
-	.detach_group	= tce_iommu_detach_group,
-	.open		= tce_iommu_open,
-	.release	= tce_iommu_release,
-	.ioctl		= tce_ioctl,
+VISIBLE_IF_KUNIT const struct vfio_iommu_driver_ops spapr_tce_iommu_driver = {
+	.owner = THIS_MODULE,
+	.name = "iommu-vfio-powerpc",
+	.attach_group = spapr_tce_iommu_attach_group,
+	.detach_group = spapr_tce_iommu_detach_group,
+	.open = spapr_tce_iommu_open,
+	.release = spapr_tce_iommu_release,
+	.ioctl = spapr_tce_ioctl,
 };
 
-static int __init tce_iommu_init(void)
+static int __init spapr_tce_iommu_init(void)
 {
-	return vfio_register_iommu_driver(&tce_iommu_driver);
+	return vfio_register_iommu_driver(&spapr_tce_iommu_driver);
 }
-module_init(tce_iommu_init);
+module_init(spapr_tce_iommu_init);
 
-static void __exit tce_iommu_exit(void)
+static void __exit spapr_tce_iommu_exit(void)
 {
-	vfio_unregister_iommu_driver(&tce_iommu_driver);
+	vfio_unregister_iommu_driver(&spapr_tce_iommu_driver);
 }
-module_exit(tce_iommu_exit);
+module_exit(spapr_tce_iommu_exit);
 
 /* Makes /sys/module/vfio_iommu_spapr_tce, which user space may look for, also when built in. */
 MODULE_VERSION("0.1");

@@ -29,16 +29,26 @@ static const struct {
 	int (*reset)(struct eeh_pe *pe, int option, bool include_passed);
 	int option;
 } eeh_calls[] = {
-	{ .op = VFIO_EEH_PE_ENABLE, .set_option = eeh_pe_set_option, .option = EEH_OPT_ENABLE },
-	{ .op = VFIO_EEH_PE_DISABLE, .set_option = eeh_pe_set_option, .option = EEH_OPT_DISABLE },
-	{ .op = VFIO_EEH_PE_UNFREEZE_DMA, .set_option = eeh_pe_set_option,
+	{ .op = VFIO_EEH_PE_ENABLE,
+	  .set_option = eeh_pe_set_option,
+	  .option = EEH_OPT_ENABLE },
+	{ .op = VFIO_EEH_PE_DISABLE,
+	  .set_option = eeh_pe_set_option,
+	  .option = EEH_OPT_DISABLE },
+	{ .op = VFIO_EEH_PE_UNFREEZE_DMA,
+	  .set_option = eeh_pe_set_option,
 	  .option = EEH_OPT_THAW_DMA },
-	{ .op = VFIO_EEH_PE_UNFREEZE_IO, .set_option = eeh_pe_set_option,
+	{ .op = VFIO_EEH_PE_UNFREEZE_IO,
+	  .set_option = eeh_pe_set_option,
 	  .option = EEH_OPT_THAW_MMIO },
-	{ .op = VFIO_EEH_PE_RESET_HOT, .reset = eeh_pe_reset, .option = EEH_RESET_HOT },
-	{ .op = VFIO_EEH_PE_RESET_FUNDAMENTAL, .reset = eeh_pe_reset,
+	{ .op = VFIO_EEH_PE_RESET_HOT,
+	  .reset = eeh_pe_reset,
+	  .option = EEH_RESET_HOT },
+	{ .op = VFIO_EEH_PE_RESET_FUNDAMENTAL,
+	  .reset = eeh_pe_reset,
 	  .option = EEH_RESET_FUNDAMENTAL },
-	{ .op = VFIO_EEH_PE_RESET_DEACTIVATE, .reset = eeh_pe_reset,
+	{ .op = VFIO_EEH_PE_RESET_DEACTIVATE,
+	  .reset = eeh_pe_reset,
 	  .option = EEH_RESET_DEACTIVATE },
 };
 
@@ -50,7 +60,8 @@ static int eeh_inject(struct eeh_pe *pe, const struct vfio_eeh_pe_op *op)
 		return -EINVAL;
 	if (op->err.func > EEH_ERR_FUNC_MAX)
 		return -EINVAL;
-	return eeh_pe_inject_err(pe, op->err.type, op->err.func, op->err.addr, op->err.mask);
+	return eeh_pe_inject_err(pe, op->err.type, op->err.func, op->err.addr,
+				 op->err.mask);
 }
 
 static int eeh_do(struct eeh_pe *pe, const struct vfio_eeh_pe_op *op)
@@ -60,8 +71,10 @@ static int eeh_do(struct eeh_pe *pe, const struct vfio_eeh_pe_op *op)
 	for (i = 0; i < ARRAY_SIZE(eeh_calls); i++) {
 		if (eeh_calls[i].op != op->op)
 			continue;
-		return eeh_calls[i].reset ? eeh_calls[i].reset(pe, eeh_calls[i].option, true) :
-					  eeh_calls[i].set_option(pe, eeh_calls[i].option);
+		return eeh_calls[i].reset ?
+			       eeh_calls[i].reset(pe, eeh_calls[i].option,
+						  true) :
+			       eeh_calls[i].set_option(pe, eeh_calls[i].option);
 	}
 	switch (op->op) {
 	case VFIO_EEH_PE_CONFIGURE:
@@ -107,20 +120,22 @@ static int eeh_take_device(struct device *dev, void *data)
 	return 1;
 }
 
-static int targets_get(struct tce_container *container, struct eeh_targets *targets)
+static int targets_get(struct spapr_tce_container *container,
+		       struct eeh_targets *targets)
 {
-	struct tce_group *group;
+	struct spapr_tce_group *group;
 
 	guard(rwsem_read)(&container->lock);
-	if (!tce_first_group(container))
+	if (!spapr_tce_first_group(container))
 		return -ENXIO;
 	targets->nr = 0;
-	targets->devs = kcalloc(list_count_nodes(&container->groups), sizeof(*targets->devs),
-				GFP_KERNEL_ACCOUNT);
+	targets->devs = kcalloc(list_count_nodes(&container->groups),
+				sizeof(*targets->devs), GFP_KERNEL_ACCOUNT);
 	if (!targets->devs)
 		return -ENOMEM;
 	list_for_each_entry(group, &container->groups, next)
-		iommu_group_for_each_dev(group->iommu_group, &targets->devs[targets->nr++],
+		iommu_group_for_each_dev(group->iommu_group,
+					 &targets->devs[targets->nr++],
 					 eeh_take_device);
 	return 0;
 }
@@ -137,15 +152,17 @@ static void targets_put(struct eeh_targets *targets)
 /* The PE of a device is gone when the device has been removed. */
 static int eeh_one(struct pci_dev *pdev, const struct vfio_eeh_pe_op *op)
 {
-	struct eeh_pe *pe = pdev ? eeh_dev_to_pe(pci_dev_to_eeh_dev(pdev)) : NULL;
+	struct eeh_pe *pe = pdev ? eeh_dev_to_pe(pci_dev_to_eeh_dev(pdev)) :
+				   NULL;
 
 	if (!pe)
 		return -ENODEV;
-	return op->op == VFIO_EEH_PE_GET_STATE ? eeh_pe_get_state(pe) : eeh_do(pe, op);
+	return op->op == VFIO_EEH_PE_GET_STATE ? eeh_pe_get_state(pe) :
+						 eeh_do(pe, op);
 }
 
 /**
- * tce_eeh_op() - do one EEH operation on every group
+ * spapr_tce_eeh_op() - do one EEH operation on every group
  * @container: the container
  * @op: the operation
  *
@@ -155,7 +172,8 @@ static int eeh_one(struct pci_dev *pdev, const struct vfio_eeh_pe_op *op)
  * -ENXIO without a group; -ENOENT, -ENXIO where the platform cannot do it; -ENOMEM; -EIO.
  * Groups before the failing one have carried the operation out.
  */
-int tce_eeh_op(struct tce_container *container, const struct vfio_eeh_pe_op *op)
+int spapr_tce_eeh_op(struct spapr_tce_container *container,
+		     const struct vfio_eeh_pe_op *op)
 {
 	struct eeh_targets targets;
 	unsigned int i;
@@ -165,10 +183,11 @@ int tce_eeh_op(struct tce_container *container, const struct vfio_eeh_pe_op *op)
 	if (ret)
 		return ret;
 	idx = eeh_pe_read_lock();
-	tce_may_wait(container);
+	spapr_tce_may_wait(container);
 	for (i = 0; i < targets.nr && !ret; i++)
 		ret = eeh_one(targets.devs[i], op);
 	eeh_pe_read_unlock(idx);
 	targets_put(&targets);
-	return ret > 0 && op->op == VFIO_EEH_PE_GET_STATE ? ret : eeh_errno(ret);
+	return ret > 0 && op->op == VFIO_EEH_PE_GET_STATE ? ret :
+							    eeh_errno(ret);
 }

@@ -26,9 +26,9 @@
 #include "spapr_tce.h"
 
 /* From a handler: the bus address is in the default window, which has not been made yet. */
-#define DEFAULT_IS_DUE	(-EAGAIN)
+#define DEFAULT_IS_DUE (-EAGAIN)
 
-union tce_arg {
+union spapr_tce_arg {
 	struct {
 		__u32 argsz;
 		__u32 flags;
@@ -42,10 +42,11 @@ union tce_arg {
 	struct vfio_eeh_pe_op eeh;
 };
 
-static long ioctl_get_info(struct tce_container *container, union tce_arg *arg,
-			   void __user *uarg)
+static long ioctl_get_info(struct spapr_tce_container *container,
+			   union spapr_tce_arg *arg, void __user *uarg)
 {
-	struct iommu_table_group *table_group = tce_first_group(container)->table_group;
+	struct iommu_table_group *table_group =
+		spapr_tce_first_group(container)->table_group;
 	struct vfio_iommu_spapr_tce_info *info = &arg->info;
 
 	lockdep_assert_held(&container->lock);
@@ -55,7 +56,7 @@ static long ioctl_get_info(struct tce_container *container, union tce_arg *arg,
 	memset(&info->ddw, 0, sizeof(info->ddw));
 	if (container->v2 && table_group->max_dynamic_windows_supported) {
 		info->flags = VFIO_IOMMU_SPAPR_INFO_DDW;
-		info->ddw.pgsizes = tce_container_pgsizes(container);
+		info->ddw.pgsizes = spapr_tce_container_pgsizes(container);
 		info->ddw.max_dynamic_windows_supported =
 			table_group->max_dynamic_windows_supported;
 		info->ddw.levels = table_group->max_levels;
@@ -64,26 +65,29 @@ static long ioctl_get_info(struct tce_container *container, union tce_arg *arg,
 }
 
 /* What to say about a bus address that is in no window. */
-static noinline int no_window(struct tce_container *container, u64 iova)
+static noinline int no_window(struct spapr_tce_container *container, u64 iova)
 {
 	const struct iommu_table_group *table_group;
 
 	lockdep_assert_held(&container->lock);
 	if (!container->default_pending)
 		return -ENXIO;
-	table_group = tce_first_group(container)->table_group;
-	return iova - table_group->tce32_start < table_group->tce32_size ? DEFAULT_IS_DUE : -ENXIO;
+	table_group = spapr_tce_first_group(container)->table_group;
+	return iova - table_group->tce32_start < table_group->tce32_size ?
+		       DEFAULT_IS_DUE :
+		       -ENXIO;
 }
 
 /*
  * The only place that decides whether a range of bus addresses can be changed.
  * Return: the table, and which of its entries in @req; or an error pointer.
  */
-static __always_inline struct iommu_table *request_range(struct tce_container *container,
-							 u64 iova, u64 size,
-							 struct iommu_tce_request *req)
+static __always_inline struct iommu_table *
+request_range(struct spapr_tce_container *container, u64 iova, u64 size,
+	      struct iommu_tce_request *req)
 {
-	const struct tce_window *window = tce_window_at(container, iova);
+	const struct spapr_tce_window *window =
+		spapr_tce_window_at(container, iova);
 	struct iommu_table *tbl;
 
 	if (!window)
@@ -100,8 +104,8 @@ static __always_inline struct iommu_table *request_range(struct tce_container *c
 	return tbl;
 }
 
-static long ioctl_map(struct tce_container *container, union tce_arg *arg,
-		      void __user *uarg)
+static long ioctl_map(struct spapr_tce_container *container,
+		      union spapr_tce_arg *arg, void __user *uarg)
 {
 	const struct vfio_iommu_type1_dma_map *map = &arg->map;
 	struct iommu_tce_request req;
@@ -111,7 +115,8 @@ static long ioctl_map(struct tce_container *container, union tce_arg *arg,
 	tbl = request_range(container, map->iova, map->size, &req);
 	if (IS_ERR(tbl))
 		return PTR_ERR(tbl);
-	if (map->vaddr & (IOMMU_PAGE_SIZE(tbl) - 1) || map->vaddr + (map->size - 1) < map->vaddr)
+	if (map->vaddr & (IOMMU_PAGE_SIZE(tbl) - 1) ||
+	    map->vaddr + (map->size - 1) < map->vaddr)
 		return -EINVAL;
 	req.ua = map->vaddr;
 	req.perm = 0;
@@ -122,11 +127,12 @@ static long ioctl_map(struct tce_container *container, union tce_arg *arg,
 	if (!req.perm)
 		return -EINVAL;
 
-	return container->v2 ? iommu_tce_map(tbl, &req) : tce_v1_map(container, tbl, &req);
+	return container->v2 ? iommu_tce_map(tbl, &req) :
+			       spapr_tce_v1_map(container, tbl, &req);
 }
 
 /* Everything in all windows; says how many bytes of bus addresses were mapped. */
-static noinline long unmap_all(struct tce_container *container,
+static noinline long unmap_all(struct spapr_tce_container *container,
 			       struct vfio_iommu_type1_dma_unmap *unmap)
 {
 	struct iommu_tce_request req;
@@ -144,16 +150,18 @@ static noinline long unmap_all(struct tce_container *container,
 			continue;
 		req.entry = tbl->it_offset;
 		req.npages = tbl->it_size;
-		ret = container->v2 ? iommu_tce_unmap_all(tbl, container->mm, &cleared) :
-				      tce_v1_unmap(container, tbl, &req, &cleared);
+		ret = container->v2 ? iommu_tce_unmap_all(tbl, container->mm,
+							  &cleared) :
+				      spapr_tce_v1_unmap(container, tbl, &req,
+							 &cleared);
 		unmap->size += (u64)cleared << tbl->it_page_shift;
 	}
 	return ret;
 }
 
 /* A fatal signal, or firmware that fails, may leave the rest of the range mapped. */
-static long ioctl_unmap(struct tce_container *container, union tce_arg *arg,
-			void __user *uarg)
+static long ioctl_unmap(struct spapr_tce_container *container,
+			union spapr_tce_arg *arg, void __user *uarg)
 {
 	struct iommu_tce_request req;
 	struct iommu_table *tbl;
@@ -167,80 +175,81 @@ static long ioctl_unmap(struct tce_container *container, union tce_arg *arg,
 		return PTR_ERR(tbl);
 	if (container->v2)
 		return iommu_tce_unmap(tbl, &req);
-	return tce_v1_unmap(container, tbl, &req, &cleared);
+	return spapr_tce_v1_unmap(container, tbl, &req, &cleared);
 }
 
-static long ioctl_register(struct tce_container *container, union tce_arg *arg,
-			   void __user *uarg)
+static long ioctl_register(struct spapr_tce_container *container,
+			   union spapr_tce_arg *arg, void __user *uarg)
 {
-	return tce_register(container, arg->reg.vaddr, arg->reg.size);
+	return spapr_tce_register(container, arg->reg.vaddr, arg->reg.size);
 }
 
-static long ioctl_unregister(struct tce_container *container, union tce_arg *arg,
-			     void __user *uarg)
+static long ioctl_unregister(struct spapr_tce_container *container,
+			     union spapr_tce_arg *arg, void __user *uarg)
 {
-	return tce_unregister(container, arg->reg.vaddr, arg->reg.size);
+	return spapr_tce_unregister(container, arg->reg.vaddr, arg->reg.size);
 }
 
 /* The caller is told where the window is before anybody can use it. */
-static long ioctl_create(struct tce_container *container, union tce_arg *arg,
-			 void __user *uarg)
+static long ioctl_create(struct spapr_tce_container *container,
+			 union spapr_tce_arg *arg, void __user *uarg)
 {
-	struct tce_making making;
+	struct spapr_tce_making making;
 	int ret;
 
 	if (mutex_lock_killable(&container->windows_lock))
 		return -EINTR;
-	ret = tce_windows_make(container, &making, &arg->create);
-	tce_may_wait(container);
+	ret = spapr_tce_windows_make(container, &making, &arg->create);
+	spapr_tce_may_wait(container);
 	if (!ret && copy_to_user(uarg, &arg->create, sizeof(arg->create)))
 		ret = -EFAULT;
-	ret = tce_windows_finish(container, &making, ret);
+	ret = spapr_tce_windows_finish(container, &making, ret);
 	mutex_unlock(&container->windows_lock);
 	return ret;
 }
 
 /* When firmware refuses, the window stays, empty. */
-static long ioctl_remove(struct tce_container *container, union tce_arg *arg,
-			 void __user *uarg)
+static long ioctl_remove(struct spapr_tce_container *container,
+			 union spapr_tce_arg *arg, void __user *uarg)
 {
-	return tce_window_remove(container, arg->remove.start_addr);
+	return spapr_tce_window_remove(container, arg->remove.start_addr);
 }
 
-static long ioctl_enable(struct tce_container *container, union tce_arg *arg,
-			 void __user *uarg)
+static long ioctl_enable(struct spapr_tce_container *container,
+			 union spapr_tce_arg *arg, void __user *uarg)
 {
-	return tce_v1_enable(container);
+	return spapr_tce_v1_enable(container);
 }
 
-static long ioctl_disable(struct tce_container *container, union tce_arg *arg,
-			  void __user *uarg)
+static long ioctl_disable(struct spapr_tce_container *container,
+			  union spapr_tce_arg *arg, void __user *uarg)
 {
-	return tce_v1_disable(container);
+	return spapr_tce_v1_disable(container);
 }
 
 /* Groups before the one that fails have carried the operation out. */
-static long ioctl_eeh(struct tce_container *container, union tce_arg *arg,
-		      void __user *uarg)
+static long ioctl_eeh(struct spapr_tce_container *container,
+		      union spapr_tce_arg *arg, void __user *uarg)
 {
-	return tce_eeh_op(container, &arg->eeh);
+	return spapr_tce_eeh_op(container, &arg->eeh);
 }
 
 /* What a call needs; the dispatcher sees to it in this order. */
-#define NEED_V1		BIT(0)	/* -ENOTTY for the other type */
-#define NEED_V2		BIT(1)
-#define CLAIM_MM	BIT(2)	/* makes the caller's mm the container's */
-#define NEED_ENABLED	BIT(3)	/* -EPERM before ENABLE or the first REGISTER */
-#define NEED_MM		BIT(4)	/* -EPERM before somebody claimed it */
-#define NEED_GROUP	BIT(5)	/* -ENXIO */
-#define HOLD_NONE	BIT(6)	/* runs without the lock, else it is held for reading */
-#define COPY_OUT	BIT(7)	/* the argument is copied back */
-#define COPY_OUT_FLAGGED BIT(8)	/* the same when it has flags */
-#define COPIES_OUT	BIT(9)	/* the handler does that itself */
+#define NEED_V1 BIT(0) /* -ENOTTY for the other type */
+#define NEED_V2 BIT(1)
+#define CLAIM_MM BIT(2) /* makes the caller's mm the container's */
+#define NEED_ENABLED BIT(3) /* -EPERM before ENABLE or the first REGISTER */
+#define NEED_MM BIT(4) /* -EPERM before somebody claimed it */
+#define NEED_GROUP BIT(5) /* -ENXIO */
+#define HOLD_NONE \
+	BIT(6) /* runs without the lock, else it is held for reading */
+#define COPY_OUT BIT(7) /* the argument is copied back */
+#define COPY_OUT_FLAGGED BIT(8) /* the same when it has flags */
+#define COPIES_OUT BIT(9) /* the handler does that itself */
 #define MAY_NEED_DEFAULT BIT(10) /* the handler may say DEFAULT_IS_DUE */
 
 /**
- * struct tce_call - a call
+ * struct spapr_tce_call - a call
  * @handler: does the work, with the lock held that @needs says; gets the argument, and where
  *	it came from
  * @minsz: what argsz must cover at least; 0: no argument
@@ -248,8 +257,9 @@ static long ioctl_eeh(struct tce_container *container, union tce_arg *arg,
  * @flags: valid bits of the field flags
  * @needs: what the dispatcher provides and checks
  */
-struct tce_call {
-	long (*handler)(struct tce_container *container, union tce_arg *arg, void __user *uarg);
+struct spapr_tce_call {
+	long (*handler)(struct spapr_tce_container *container,
+			union spapr_tce_arg *arg, void __user *uarg);
 	unsigned int minsz;
 	unsigned int size;
 	u32 flags;
@@ -257,16 +267,18 @@ struct tce_call {
 };
 
 /* The calls have consecutive numbers. */
-#define CALL_INDEX(cmd)		(_IOC_NR(cmd) - _IOC_NR(VFIO_IOMMU_SPAPR_TCE_GET_INFO))
+#define CALL_INDEX(cmd) (_IOC_NR(cmd) - _IOC_NR(VFIO_IOMMU_SPAPR_TCE_GET_INFO))
 
-#define TCE_CALL(_cmd, _handler, _type, _last, _flags, _needs)			\
-	[CALL_INDEX(_cmd)] = {							\
-		.handler = (_handler), .needs = (_needs),			\
-		.minsz = offsetofend(_type, _last), .size = sizeof(_type),	\
-		.flags = (_flags),						\
+#define TCE_CALL(_cmd, _handler, _type, _last, _flags, _needs) \
+	[CALL_INDEX(_cmd)] = {                                 \
+		.handler = (_handler),                         \
+		.needs = (_needs),                             \
+		.minsz = offsetofend(_type, _last),            \
+		.size = sizeof(_type),                         \
+		.flags = (_flags),                             \
 	}
 
-static const struct tce_call tce_calls[] = {
+static const struct spapr_tce_call spapr_tce_calls[] = {
 	TCE_CALL(VFIO_IOMMU_SPAPR_TCE_GET_INFO, ioctl_get_info,
 		 struct vfio_iommu_spapr_tce_info, dma32_window_size, U32_MAX,
 		 NEED_GROUP | COPY_OUT),
@@ -299,21 +311,25 @@ static const struct tce_call tce_calls[] = {
 	},
 };
 
-#define TCE_ROW(cmd)		(&tce_calls[CALL_INDEX(cmd)])
+#define TCE_ROW(cmd) (&spapr_tce_calls[CALL_INDEX(cmd)])
 
-static const struct tce_call *call_find(const struct tce_container *container, unsigned int cmd)
+static const struct spapr_tce_call *
+call_find(const struct spapr_tce_container *container, unsigned int cmd)
 {
 	const unsigned int index = CALL_INDEX(cmd);
-	const struct tce_call *call;
+	const struct spapr_tce_call *call;
 
-	if (cmd != _IO(VFIO_TYPE, _IOC_NR(cmd)) || index >= ARRAY_SIZE(tce_calls))
+	if (cmd != _IO(VFIO_TYPE, _IOC_NR(cmd)) ||
+	    index >= ARRAY_SIZE(spapr_tce_calls))
 		return NULL;
-	call = &tce_calls[array_index_nospec(index, ARRAY_SIZE(tce_calls))];
+	call = &spapr_tce_calls[array_index_nospec(
+		index, ARRAY_SIZE(spapr_tce_calls))];
 	return call->needs & (container->v2 ? NEED_V1 : NEED_V2) ? NULL : call;
 }
 
 /* At least minsz bytes, more if argsz says that the caller has them; zeroes behind. */
-static __always_inline int call_copy_in(const struct tce_call *call, union tce_arg *arg,
+static __always_inline int call_copy_in(const struct spapr_tce_call *call,
+					union spapr_tce_arg *arg,
 					void __user *uarg)
 {
 	unsigned int size = call->minsz;
@@ -332,7 +348,8 @@ static __always_inline int call_copy_in(const struct tce_call *call, union tce_a
 
 	memset((char *)arg + size, 0, call->size - size);
 	size = min(arg->argsz, call->size) - size;
-	if (size && copy_from_user((char *)arg + call->minsz, uarg + call->minsz, size))
+	if (size &&
+	    copy_from_user((char *)arg + call->minsz, uarg + call->minsz, size))
 		return -EFAULT;
 	return 0;
 fault:
@@ -340,22 +357,25 @@ fault:
 	return -EFAULT;
 }
 
-static __always_inline bool call_has_output(const struct tce_call *call,
-					    const union tce_arg *arg)
+static __always_inline bool call_has_output(const struct spapr_tce_call *call,
+					    const union spapr_tce_arg *arg)
 {
-	return call->needs & COPY_OUT || (call->needs & COPY_OUT_FLAGGED && arg->flags);
+	return call->needs & COPY_OUT ||
+	       (call->needs & COPY_OUT_FLAGGED && arg->flags);
 }
 
 /* State that a call depends on. */
-static __always_inline int call_check_state(struct tce_container *container,
-					    const struct tce_call *call)
+static __always_inline int
+call_check_state(struct spapr_tce_container *container,
+		 const struct spapr_tce_call *call)
 {
 	lockdep_assert_held(&container->lock);
-	if (container->mm != current->mm && (container->mm || call->needs & NEED_MM))
+	if (container->mm != current->mm &&
+	    (container->mm || call->needs & NEED_MM))
 		return -EPERM;
 	if (call->needs & NEED_ENABLED && !container->enabled)
 		return -EPERM;
-	if (call->needs & NEED_GROUP && !tce_first_group(container))
+	if (call->needs & NEED_GROUP && !spapr_tce_first_group(container))
 		return -ENXIO;
 	return 0;
 }
@@ -372,7 +392,8 @@ static void mmap_lock_may_wait(struct mm_struct *mm)
 }
 
 /* The container belongs to the first mm that claims it. */
-static noinline int call_claim_mm(struct tce_container *container, const struct tce_call *call)
+static noinline int call_claim_mm(struct spapr_tce_container *container,
+				  const struct spapr_tce_call *call)
 {
 	int ret;
 
@@ -388,8 +409,8 @@ static noinline int call_claim_mm(struct tce_container *container, const struct 
 	return ret;
 }
 
-static __always_inline int call_enter(struct tce_container *container,
-				      const struct tce_call *call)
+static __always_inline int call_enter(struct spapr_tce_container *container,
+				      const struct spapr_tce_call *call)
 {
 	bool claim;
 	int ret;
@@ -404,15 +425,16 @@ static __always_inline int call_enter(struct tce_container *container,
 }
 
 /* Make the default window, and call again; the lock is held for reading, as before. */
-static noinline long call_with_default(struct tce_container *container,
-				       const struct tce_call *call, union tce_arg *arg,
+static noinline long call_with_default(struct spapr_tce_container *container,
+				       const struct spapr_tce_call *call,
+				       union spapr_tce_arg *arg,
 				       void __user *uarg)
 {
 	long ret;
 
 	do {
 		up_read(&container->lock);
-		ret = tce_window_make_default(container);
+		ret = spapr_tce_window_make_default(container);
 		down_read(&container->lock);
 		if (!ret)
 			ret = call_check_state(container, call);
@@ -423,10 +445,11 @@ static noinline long call_with_default(struct tce_container *container,
 	return ret;
 }
 
-static __always_inline long call_run(struct tce_container *container,
-				     const struct tce_call *call, void __user *uarg)
+static __always_inline long call_run(struct spapr_tce_container *container,
+				     const struct spapr_tce_call *call,
+				     void __user *uarg)
 {
-	union tce_arg arg __uninitialized;
+	union spapr_tce_arg arg __uninitialized;
 	unsigned int out = 0;
 	long ret;
 
@@ -446,8 +469,9 @@ static __always_inline long call_run(struct tce_container *container,
 		ret = call_with_default(container, call, &arg, uarg);
 	if (!(call->needs & HOLD_NONE))
 		up_read(&container->lock);
-	tce_may_wait(container);
-	if (!ret && out && !(call->needs & COPIES_OUT) && copy_to_user(uarg, &arg, out))
+	spapr_tce_may_wait(container);
+	if (!ret && out && !(call->needs & COPIES_OUT) &&
+	    copy_to_user(uarg, &arg, out))
 		return -EFAULT;
 	return ret;
 }
@@ -466,7 +490,7 @@ static bool has_extension(unsigned long extension)
 }
 
 /**
- * tce_ioctl() - what VFIO calls for a container's ioctls
+ * spapr_tce_ioctl() - what VFIO calls for a container's ioctls
  * @iommu_data: the container; NULL for VFIO_CHECK_EXTENSION before there is one
  * @cmd: number of the call
  * @arg: address of its argument, or the argument
@@ -474,11 +498,11 @@ static bool has_extension(unsigned long extension)
  * Context: Process, may sleep; VFIO keeps the container until this returns.
  * Return: as include/uapi/linux/vfio.h says; -ENOTTY for what this type does not have.
  */
-long tce_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)
+long spapr_tce_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)
 {
-	struct tce_container *container = iommu_data;
+	struct spapr_tce_container *container = iommu_data;
 	void __user *uarg = (void __user *)arg;
-	const struct tce_call *call;
+	const struct spapr_tce_call *call;
 
 	/* The calls that come by the million: a constant row makes short code. */
 	if (cmd == VFIO_IOMMU_MAP_DMA)

@@ -18,7 +18,8 @@
  * Reserve the slot of a region, so that nothing fails once the memory is registered.
  * Another thread may be registering the same memory; it has the slot then.
  */
-static int region_reserve(struct tce_container *container, u64 ua, u64 size)
+static int region_reserve(struct spapr_tce_container *container, u64 ua,
+			  u64 size)
 {
 	unsigned long index = ua >> PAGE_SHIFT;
 	struct mm_iommu_region *region;
@@ -34,8 +35,8 @@ static int region_reserve(struct tce_container *container, u64 ua, u64 size)
  * Take a registration back, with the last one the region.
  * Return: as mm_iommu_unregister_start(); -ENOENT.
  */
-static int region_remove(struct tce_container *container, u64 ua, u64 size,
-			 struct mm_iommu_region **region)
+static int region_remove(struct spapr_tce_container *container, u64 ua,
+			 u64 size, struct mm_iommu_region **region)
 {
 	unsigned long index = ua >> PAGE_SHIFT;
 	int ret;
@@ -51,7 +52,7 @@ static int region_remove(struct tce_container *container, u64 ua, u64 size,
 }
 
 /**
- * tce_register() - pin and charge memory, and let MAP begin
+ * spapr_tce_register() - pin and charge memory, and let MAP begin
  * @container: the container, whose mm is the caller's
  * @ua: where the memory starts, a multiple of the page size
  * @size: in bytes, another
@@ -62,7 +63,7 @@ static int region_remove(struct tce_container *container, u64 ua, u64 size,
  * point to other memory, which was at this address then; -ENOMEM for memory or RLIMIT_MEMLOCK;
  * -EFAULT for pages that cannot be pinned; -EINTR.  On failure nothing has changed.
  */
-int tce_register(struct tce_container *container, u64 ua, u64 size)
+int spapr_tce_register(struct spapr_tce_container *container, u64 ua, u64 size)
 {
 	unsigned long index = ua >> PAGE_SHIFT;
 	struct mm_iommu_region *region;
@@ -73,7 +74,7 @@ int tce_register(struct tce_container *container, u64 ua, u64 size)
 	ret = region_reserve(container, ua, size);
 	if (ret)
 		return ret;
-	tce_may_wait(container);
+	spapr_tce_may_wait(container);
 	ret = mm_iommu_register(container->mm, ua, size, &region);
 	if (ret) {
 		xa_release(&container->regions, index);
@@ -90,7 +91,7 @@ int tce_register(struct tce_container *container, u64 ua, u64 size)
 }
 
 /**
- * tce_unregister() - take a registration back, with the last one the memory
+ * spapr_tce_unregister() - take a registration back, with the last one the memory
  * @container: the container
  * @ua: where the region starts
  * @size: its size
@@ -99,7 +100,8 @@ int tce_register(struct tce_container *container, u64 ua, u64 size)
  * Return: 0; -EINVAL for bad bounds; -ENOENT when the container has no such region; -EBUSY
  * while a TCE points into it.  On failure nothing has changed.
  */
-int tce_unregister(struct tce_container *container, u64 ua, u64 size)
+int spapr_tce_unregister(struct spapr_tce_container *container, u64 ua,
+			 u64 size)
 {
 	struct mm_iommu_region *region;
 	int ret;
@@ -109,13 +111,13 @@ int tce_unregister(struct tce_container *container, u64 ua, u64 size)
 	ret = region_remove(container, ua, size, &region);
 	if (ret <= 0)
 		return ret;
-	tce_may_wait(container);
+	spapr_tce_may_wait(container);
 	mm_iommu_unregister_finish(region);
 	return 0;
 }
 
 /* The container ends: its registrations go.  Cannot fail. */
-void tce_unregister_all(struct tce_container *container)
+void spapr_tce_unregister_all(struct spapr_tce_container *container)
 {
 	struct mm_iommu_region *region;
 	unsigned long index;

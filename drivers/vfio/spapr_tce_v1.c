@@ -34,7 +34,8 @@ static void v1_unpin(unsigned long tce)
 }
 
 /* Return: 0, or an errno when the hardware may still know the old TCEs. */
-static int v1_kill(struct iommu_table *tbl, unsigned long first, unsigned long end)
+static int v1_kill(struct iommu_table *tbl, unsigned long first,
+		   unsigned long end)
 {
 	int ret;
 
@@ -45,20 +46,22 @@ static int v1_kill(struct iommu_table *tbl, unsigned long first, unsigned long e
 }
 
 /* Let go of the pages that the last exchange replaced; the kill is done.  Return: how many. */
-static unsigned long v1_retire(struct iommu_table *tbl, const struct iommu_tce_change *change)
+static unsigned long v1_retire(struct iommu_table *tbl,
+			       const struct iommu_tce_change *change)
 {
 	unsigned long i, n, sum = 0;
 
 	for (i = 0; i < change->nr_runs; i++) {
 		for (n = 0; n < change->runs[i].n; n++)
-			v1_unpin(change->runs[i].owner + (n << tbl->it_page_shift));
+			v1_unpin(change->runs[i].owner +
+				 (n << tbl->it_page_shift));
 		sum += n;
 	}
 	return sum;
 }
 
 /**
- * tce_v1_clear() - clear entries and unpin their pages
+ * spapr_tce_v1_clear() - clear entries and unpin their pages
  * @tbl: the table, kept by the caller
  * @entry: first entry, absolute
  * @npages: how many; inside the table
@@ -68,11 +71,13 @@ static unsigned long v1_retire(struct iommu_table *tbl, const struct iommu_tce_c
  * Return: 0; an errno when firmware refused an entry, which stays as it is, or a kill: pages
  * stay pinned then.  The other entries have been cleared all the same.
  */
-int tce_v1_clear(struct iommu_table *tbl, unsigned long entry, unsigned long npages,
-		 unsigned long *cleared)
+int spapr_tce_v1_clear(struct iommu_table *tbl, unsigned long entry,
+		       unsigned long npages, unsigned long *cleared)
 {
 	struct iommu_tce_change change = {
-		.entry = entry, .left = npages, .no_view = true,
+		.entry = entry,
+		.left = npages,
+		.no_view = true,
 	};
 	unsigned long first;
 	int ret = 0, err;
@@ -97,33 +102,37 @@ int tce_v1_clear(struct iommu_table *tbl, unsigned long entry, unsigned long npa
 }
 
 /**
- * tce_v1_unmap() - tce_v1_clear() for a call
+ * spapr_tce_v1_unmap() - spapr_tce_v1_clear() for a call
  * @container: its lock is held for reading, but not all the time
  * @tbl: a table of the container
  * @req: the entries
  * @cleared: receives how many of them were mapped
  *
  * Context: Process, may sleep.
- * Return: as tce_v1_clear().
+ * Return: as spapr_tce_v1_clear().
  */
-int tce_v1_unmap(struct tce_container *container, struct iommu_table *tbl,
-		 const struct iommu_tce_request *req, unsigned long *cleared)
+int spapr_tce_v1_unmap(struct spapr_tce_container *container,
+		       struct iommu_table *tbl,
+		       const struct iommu_tce_request *req,
+		       unsigned long *cleared)
 {
 	int ret;
 
 	lockdep_assert_held_read(&container->lock);
 	iommu_tce_table_get(tbl);
 	up_read(&container->lock);
-	ret = tce_v1_clear(tbl, req->entry, req->npages, cleared);
+	ret = spapr_tce_v1_clear(tbl, req->entry, req->npages, cleared);
 	iommu_tce_table_put(tbl);
 	down_read(&container->lock);
 	return ret;
 }
 
 /* Pin a page for each TCE; all of them or none. */
-static int v1_pin(struct iommu_table *tbl, const struct iommu_tce_request *req, u64 *hpas)
+static int v1_pin(struct iommu_table *tbl, const struct iommu_tce_request *req,
+		  u64 *hpas)
 {
-	unsigned int gup = FOLL_LONGTERM | (req->perm & TCE_PCI_WRITE ? FOLL_WRITE : 0);
+	unsigned int gup = FOLL_LONGTERM |
+			   (req->perm & TCE_PCI_WRITE ? FOLL_WRITE : 0);
 	unsigned long i, ua = req->ua;
 	struct page *page;
 	int ret = 0;
@@ -158,30 +167,35 @@ struct v1_mapping {
 	unsigned long end;
 };
 
-static void v1_collect(struct v1_mapping *m, const struct iommu_tce_change *change,
+static void v1_collect(struct v1_mapping *m,
+		       const struct iommu_tce_change *change,
 		       unsigned int page_shift)
 {
 	unsigned long i, n;
 
 	for (i = 0; i < change->nr_runs; i++)
 		for (n = 0; n < change->runs[i].n; n++)
-			m->hpas[m->nr_old++] = change->runs[i].owner + (n << page_shift);
+			m->hpas[m->nr_old++] =
+				change->runs[i].owner + (n << page_shift);
 }
 
 /* Write the TCEs, unless the window has gone or DISABLE has come while the pages were pinned. */
-static int v1_write(struct tce_container *container, struct iommu_table *tbl,
+static int v1_write(struct spapr_tce_container *container,
+		    struct iommu_table *tbl,
 		    const struct iommu_tce_request *req, struct v1_mapping *m)
 {
 	const u64 iova = (u64)req->entry << tbl->it_page_shift;
 	struct iommu_tce_change change = {
-		.entry = req->entry, .no_view = true, .hpa_shift = tbl->it_page_shift,
+		.entry = req->entry,
+		.no_view = true,
+		.hpa_shift = tbl->it_page_shift,
 	};
 	unsigned long end = req->entry + req->npages;
-	const struct tce_window *window;
+	const struct spapr_tce_window *window;
 	int ret = 0, err;
 
 	lockdep_assert_held_read(&container->lock);
-	window = tce_window_at(container, iova);
+	window = spapr_tce_window_at(container, iova);
 	if (!window || window->tbl != tbl)
 		return -ENXIO;
 	if (!container->enabled)
@@ -191,7 +205,9 @@ static int v1_write(struct tce_container *container, struct iommu_table *tbl,
 		change.hpas = m->hpas + (change.entry - req->entry);
 		change.perm = req->perm;
 		ret = tbl->it_ops->exchange(tbl, &change);
-		err = change.entry != m->end ? v1_kill(tbl, m->end, change.entry) : 0;
+		err = change.entry != m->end ?
+			      v1_kill(tbl, m->end, change.entry) :
+			      0;
 		if (!err)
 			v1_collect(m, &change, tbl->it_page_shift);
 		ret = ret ?: err;
@@ -201,16 +217,17 @@ static int v1_write(struct tce_container *container, struct iommu_table *tbl,
 	return ret;
 }
 
-/* As tce_v1_map(), with the container's lock taken only for the TCEs. */
-static int v1_map(struct tce_container *container, struct iommu_table *tbl,
-		  const struct iommu_tce_request *req)
+/* As spapr_tce_v1_map(), with the container's lock taken only for the TCEs. */
+static int v1_map(struct spapr_tce_container *container,
+		  struct iommu_table *tbl, const struct iommu_tce_request *req)
 {
 	struct v1_mapping m = { .end = req->entry };
 	unsigned long i, cleared;
 	int ret;
 
-	tce_may_wait(container);
-	m.hpas = kvmalloc_array(req->npages, sizeof(*m.hpas), GFP_KERNEL_ACCOUNT);
+	spapr_tce_may_wait(container);
+	m.hpas = kvmalloc_array(req->npages, sizeof(*m.hpas),
+				GFP_KERNEL_ACCOUNT);
 	if (!m.hpas)
 		return -ENOMEM;
 	ret = v1_pin(tbl, req, m.hpas);
@@ -221,13 +238,14 @@ static int v1_map(struct tce_container *container, struct iommu_table *tbl,
 	ret = v1_write(container, tbl, req, &m);
 	up_read(&container->lock);
 
-	tce_may_wait(container);
+	spapr_tce_may_wait(container);
 	for (i = 0; i < m.nr_old; i++)
 		v1_unpin(m.hpas[i]);
 	for (i = m.end - req->entry; i < req->npages; i++)
 		unpin_user_page(pfn_to_page(PHYS_PFN(m.hpas[i])));
 	if (ret)
-		tce_v1_clear(tbl, req->entry, m.end - req->entry, &cleared);
+		spapr_tce_v1_clear(tbl, req->entry, m.end - req->entry,
+				   &cleared);
 free:
 	kvfree(m.hpas);
 	return ret;
@@ -237,35 +255,38 @@ free:
  * MAPs under way pin together at most as much as the window has, which ENABLE charged for the
  * TCEs: however many threads are stopped in the middle, a process pins at most twice of it.
  */
-static bool v1_may_pin(struct tce_container *container, const struct iommu_table *tbl,
-		       unsigned long npages)
+static bool v1_may_pin(struct spapr_tce_container *container,
+		       const struct iommu_table *tbl, unsigned long npages)
 {
 	long pinning = atomic_long_read(&container->pinning);
 
 	do {
 		if (pinning + npages > tbl->it_size)
 			return false;
-	} while (!atomic_long_try_cmpxchg(&container->pinning, &pinning, pinning + npages));
+	} while (!atomic_long_try_cmpxchg(&container->pinning, &pinning,
+					  pinning + npages));
 	return true;
 }
 
-static int v1_pin_begin(struct tce_container *container, const struct iommu_table *tbl,
-			unsigned long npages)
+static int v1_pin_begin(struct spapr_tce_container *container,
+			const struct iommu_table *tbl, unsigned long npages)
 {
 	mm_iommu_wait_map(&v1_pinning_map);
-	if (wait_event_killable(container->pinned, v1_may_pin(container, tbl, npages)))
+	if (wait_event_killable(container->pinned,
+				v1_may_pin(container, tbl, npages)))
 		return -EINTR;
 	return 0;
 }
 
-static void v1_pin_end(struct tce_container *container, unsigned long npages)
+static void v1_pin_end(struct spapr_tce_container *container,
+		       unsigned long npages)
 {
 	atomic_long_sub(npages, &container->pinning);
 	wake_up_all(&container->pinned);
 }
 
 /**
- * tce_v1_map() - pin memory and point entries to it
+ * spapr_tce_v1_map() - pin memory and point entries to it
  * @container: its lock is held for reading, but not all the time
  * @tbl: a table of the container
  * @req: the entries and the memory; valid TCEs are replaced
@@ -276,20 +297,23 @@ static void v1_pin_end(struct tce_container *container, unsigned long npages)
  * changed.  -EIO when firmware refused an entry or a kill, -ENODEV when the last group left
  * meanwhile: the entries before it have been cleared.
  */
-int tce_v1_map(struct tce_container *container, struct iommu_table *tbl,
-	       const struct iommu_tce_request *req)
+int spapr_tce_v1_map(struct spapr_tce_container *container,
+		     struct iommu_table *tbl,
+		     const struct iommu_tce_request *req)
 {
 	int ret;
 
 	lockdep_assert_held_read(&container->lock);
 	iommu_tce_table_get(tbl);
 	up_read(&container->lock);
-	tce_may_wait(container);
+	spapr_tce_may_wait(container);
 	ret = v1_pin_begin(container, tbl, req->npages);
 	if (!ret) {
 		lock_map_acquire_read(&v1_pinning_map);
 		/* Pairs with v1_disable_wait(): it waits, or this sees that it has begun. */
-		ret = READ_ONCE(container->enabled) ? v1_map(container, tbl, req) : -EPERM;
+		ret = READ_ONCE(container->enabled) ?
+			      v1_map(container, tbl, req) :
+			      -EPERM;
 		v1_pin_end(container, req->npages);
 		lock_map_release(&v1_pinning_map);
 	}
@@ -299,14 +323,14 @@ int tce_v1_map(struct tce_container *container, struct iommu_table *tbl,
 }
 
 /* What ENABLE charges, in pages. */
-static int v1_pages(struct tce_container *container, unsigned long *pages)
+static int v1_pages(struct spapr_tce_container *container, unsigned long *pages)
 {
-	const struct tce_group *group;
+	const struct spapr_tce_group *group;
 
 	guard(rwsem_read)(&container->lock);
 	if (container->enabled || container->charged)
 		return -EBUSY;
-	group = tce_first_group(container);
+	group = spapr_tce_first_group(container);
 	if (!group)
 		return -ENXIO;
 	*pages = group->table_group->tce32_size >> PAGE_SHIFT;
@@ -314,7 +338,7 @@ static int v1_pages(struct tce_container *container, unsigned long *pages)
 }
 
 /* Charge the default window once, and let MAP begin. */
-int tce_v1_enable(struct tce_container *container)
+int spapr_tce_v1_enable(struct spapr_tce_container *container)
 {
 	unsigned long pages;
 	int ret;
@@ -322,7 +346,7 @@ int tce_v1_enable(struct tce_container *container)
 	if (mutex_lock_killable(&container->windows_lock))
 		return -EINTR;
 	ret = v1_pages(container, &pages);
-	tce_may_wait(container);
+	spapr_tce_may_wait(container);
 	if (!ret)
 		ret = account_locked_vm(container->mm, pages, true);
 	if (!ret) {
@@ -335,7 +359,8 @@ int tce_v1_enable(struct tce_container *container)
 }
 
 /* No MAP any more, and a reference to each table. */
-static void v1_disable_start(struct tce_container *container, struct iommu_table **tables)
+static void v1_disable_start(struct spapr_tce_container *container,
+			     struct iommu_table **tables)
 {
 	unsigned int i;
 
@@ -349,11 +374,12 @@ static void v1_disable_start(struct tce_container *container, struct iommu_table
 }
 
 /* What MAPs under way have pinned is let go before its charge, too. */
-static int v1_disable_wait(struct tce_container *container)
+static int v1_disable_wait(struct spapr_tce_container *container)
 {
-	smp_mb(); /* says that MAP is over before it looks for one, as tce_v1_map() vice versa */
+	smp_mb(); /* says that MAP is over before it looks for one, as spapr_tce_v1_map() vice versa */
 	mm_iommu_wait_map(&v1_pinning_map);
-	if (wait_event_killable(container->pinned, !atomic_long_read(&container->pinning)))
+	if (wait_event_killable(container->pinned,
+				!atomic_long_read(&container->pinning)))
 		return -EINTR;
 	return 0;
 }
@@ -362,7 +388,7 @@ static int v1_disable_wait(struct tce_container *container)
  * Mapped pages are let go before their charge.  After a fatal signal the charge stays until
  * somebody who shares the mm disables it again, or the container ends.
  */
-int tce_v1_disable(struct tce_container *container)
+int spapr_tce_v1_disable(struct spapr_tce_container *container)
 {
 	struct iommu_table *tables[TCE_WINDOWS];
 	unsigned long cleared;
@@ -372,11 +398,12 @@ int tce_v1_disable(struct tce_container *container)
 	if (mutex_lock_killable(&container->windows_lock))
 		return -EINTR;
 	v1_disable_start(container, tables);
-	tce_may_wait(container);
+	spapr_tce_may_wait(container);
 	for (i = 0; i < TCE_WINDOWS; i++) {
 		if (!tables[i])
 			continue;
-		tce_v1_clear(tables[i], tables[i]->it_offset, tables[i]->it_size, &cleared);
+		spapr_tce_v1_clear(tables[i], tables[i]->it_offset,
+				   tables[i]->it_size, &cleared);
 		iommu_tce_table_put(tables[i]);
 	}
 	ret = v1_disable_wait(container);

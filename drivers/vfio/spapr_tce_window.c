@@ -9,7 +9,7 @@
  * The default window (32-bit, 4K IOMMU pages) is made when it is first needed, so that a
  * user who removes it at once never pays for it.
  *
- * A window is made in two steps, tce_windows_make() and tce_windows_finish().  Between them it
+ * A window is made in two steps, spapr_tce_windows_make() and spapr_tce_windows_finish().  Between them it
  * is in the groups, but no call finds it, and no guest may map: so it can be taken back when
  * the caller cannot be told where it is.
  *
@@ -26,8 +26,9 @@
 #include "spapr_tce.h"
 
 /* Take slot @num out of a group, whose leaving cannot fail. */
-static void window_unset_anyway(struct tce_container *container,
-				struct iommu_table_group *table_group, unsigned int num)
+static void window_unset_anyway(struct spapr_tce_container *container,
+				struct iommu_table_group *table_group,
+				unsigned int num)
 {
 	lockdep_assert_held_write(&container->lock);
 	if (table_group->ops->unset_window(table_group, num))
@@ -46,17 +47,18 @@ static void window_put(struct iommu_table *tbl, bool stuck)
 }
 
 /* Program the table of slot @num into all groups, or into none. */
-static int window_set(struct tce_container *container, unsigned int num,
+static int window_set(struct spapr_tce_container *container, unsigned int num,
 		      struct iommu_table *tbl)
 {
 	struct iommu_table_group *table_group;
-	struct tce_group *group;
+	struct spapr_tce_group *group;
 	int ret;
 
 	lockdep_assert_held_write(&container->lock);
 	list_for_each_entry(group, &container->groups, next) {
 		table_group = group->table_group;
-		ret = tce_platform_errno(table_group->ops->set_window(table_group, num, tbl));
+		ret = spapr_tce_platform_errno(
+			table_group->ops->set_window(table_group, num, tbl));
 		if (ret)
 			goto unset;
 	}
@@ -68,37 +70,39 @@ unset:
 }
 
 /* Take the table of slot @num out of all groups; when one fails, put it back. */
-static int window_unset(struct tce_container *container, unsigned int num,
+static int window_unset(struct spapr_tce_container *container, unsigned int num,
 			struct iommu_table *tbl)
 {
 	struct iommu_table_group *table_group;
-	struct tce_group *group;
+	struct spapr_tce_group *group;
 	int ret;
 
 	lockdep_assert_held_write(&container->lock);
 	list_for_each_entry(group, &container->groups, next) {
 		table_group = group->table_group;
-		ret = tce_platform_errno(table_group->ops->unset_window(table_group, num));
+		ret = spapr_tce_platform_errno(
+			table_group->ops->unset_window(table_group, num));
 		if (ret)
 			goto set;
 	}
 	return 0;
 set:
 	list_for_each_entry_continue_reverse(group, &container->groups, next)
-		group->table_group->ops->set_window(group->table_group, num, tbl);
+		group->table_group->ops->set_window(group->table_group, num,
+						    tbl);
 	return ret;
 }
 
 static bool window_has_ops(const struct iommu_table_group_ops *ops)
 {
-	return ops && ops->set_window && ops->unset_window && ops->get_table_size &&
-	       ops->create_table;
+	return ops && ops->set_window && ops->unset_window &&
+	       ops->get_table_size && ops->create_table;
 }
 
 /* IOMMU page sizes that every group of the container can do. */
-u64 tce_container_pgsizes(struct tce_container *container)
+u64 spapr_tce_container_pgsizes(struct spapr_tce_container *container)
 {
-	struct tce_group *group;
+	struct spapr_tce_group *group;
 	u64 pgsizes = U64_MAX;
 
 	lockdep_assert_held(&container->lock);
@@ -108,23 +112,25 @@ u64 tce_container_pgsizes(struct tce_container *container)
 }
 
 /* The group that makes the table for a window, or why there can be none. */
-static struct iommu_table_group *window_group(struct tce_container *container,
-					      const struct tce_new_window *new)
+static struct iommu_table_group *
+window_group(struct spapr_tce_container *container,
+	     const struct spapr_tce_new_window *new)
 {
-	struct tce_group *group = tce_first_group(container);
+	struct spapr_tce_group *group = spapr_tce_first_group(container);
 
 	if (!group)
 		return ERR_PTR(-ENXIO);
 	if (!window_has_ops(group->table_group->ops))
 		return ERR_PTR(-EPERM);
-	if (new->page_shift >= 64 ||
-	    !(tce_container_pgsizes(container) & BIT_ULL(new->page_shift)))
+	if (new->page_shift >= 64 || !(spapr_tce_container_pgsizes(container) &
+				       BIT_ULL(new->page_shift)))
 		return ERR_PTR(-EINVAL);
 	return group->table_group;
 }
 
 /* What a window is charged, in pages; one whose table is smaller than a page costs none. */
-static int window_pages(struct tce_container *container, const struct tce_new_window *new,
+static int window_pages(struct spapr_tce_container *container,
+			const struct spapr_tce_new_window *new,
 			unsigned long *pages)
 {
 	struct iommu_table_group *table_group;
@@ -134,14 +140,16 @@ static int window_pages(struct tce_container *container, const struct tce_new_wi
 	table_group = window_group(container, new);
 	if (IS_ERR(table_group))
 		return PTR_ERR(table_group);
-	bytes = table_group->ops->get_table_size(new->page_shift, new->size, new->levels);
+	bytes = table_group->ops->get_table_size(new->page_shift, new->size,
+						 new->levels);
 	if (!bytes)
 		return -EINVAL;
 	*pages = bytes >> PAGE_SHIFT;
 	return 0;
 }
 
-static int window_charge(struct tce_container *container, struct tce_new_window *new)
+static int window_charge(struct spapr_tce_container *container,
+			 struct spapr_tce_new_window *new)
 {
 	unsigned long pages;
 	int ret;
@@ -149,7 +157,7 @@ static int window_charge(struct tce_container *container, struct tce_new_window 
 	ret = window_pages(container, new, &pages);
 	if (ret)
 		return ret;
-	tce_may_wait(container);
+	spapr_tce_may_wait(container);
 	ret = account_locked_vm(container->mm, pages, true);
 	if (!ret)
 		new->charged = pages;
@@ -157,7 +165,8 @@ static int window_charge(struct tce_container *container, struct tce_new_window 
 }
 
 /* Make the table, which takes the charge over, and program it.  Groups may be others now. */
-static int window_program(struct tce_container *container, struct tce_new_window *new)
+static int window_program(struct spapr_tce_container *container,
+			  struct spapr_tce_new_window *new)
 {
 	struct iommu_table_group *table_group = window_group(container, new);
 	struct iommu_table *tbl;
@@ -166,9 +175,9 @@ static int window_program(struct tce_container *container, struct tce_new_window
 	lockdep_assert_held_write(&container->lock);
 	if (IS_ERR(table_group))
 		return PTR_ERR(table_group);
-	ret = tce_platform_errno(table_group->ops->create_table(table_group, new->num,
-								new->page_shift, new->size,
-								new->levels, &tbl));
+	ret = spapr_tce_platform_errno(table_group->ops->create_table(
+		table_group, new->num, new->page_shift, new->size, new->levels,
+		&tbl));
 	if (ret)
 		return ret;
 	new->tbl = tbl;
@@ -177,14 +186,16 @@ static int window_program(struct tce_container *container, struct tce_new_window
 	container->windows[new->num].stuck = false;
 	ret = window_set(container, new->num, tbl);
 	if (!ret)
-		container->windows[new->num].programmed = iommu_tce_table_get(tbl);
+		container->windows[new->num].programmed =
+			iommu_tce_table_get(tbl);
 	return ret;
 }
 
 /* From now on calls find the window, and guests may map.  Return: whether it is still there. */
-static bool window_open(struct tce_container *container, struct tce_new_window *new)
+static bool window_open(struct spapr_tce_container *container,
+			struct spapr_tce_new_window *new)
 {
-	struct tce_window *window = &container->windows[new->num];
+	struct spapr_tce_window *window = &container->windows[new->num];
 
 	lockdep_assert_held_write(&container->lock);
 	if (window->programmed != new->tbl)
@@ -198,9 +209,10 @@ static bool window_open(struct tce_container *container, struct tce_new_window *
 }
 
 /* Nobody has mapped there.  Where firmware refuses, the window stays, as an ordinary one. */
-static void window_undo(struct tce_container *container, struct tce_new_window *new)
+static void window_undo(struct spapr_tce_container *container,
+			struct spapr_tce_new_window *new)
 {
-	struct tce_window *window = &container->windows[new->num];
+	struct spapr_tce_window *window = &container->windows[new->num];
 
 	lockdep_assert_held_write(&container->lock);
 	if (!new->tbl)
@@ -217,21 +229,24 @@ static void window_undo(struct tce_container *container, struct tce_new_window *
 }
 
 /* Which windows a CREATE makes: the default one if it is due, and what it asks for. */
-static int making_plan(struct tce_container *container, struct tce_making *making,
+static int making_plan(struct spapr_tce_container *container,
+		       struct spapr_tce_making *making,
 		       const struct vfio_iommu_spapr_tce_create *create)
 {
-	struct tce_new_window *new = making->windows;
-	struct tce_group *group;
+	struct spapr_tce_new_window *new = making->windows;
+	struct spapr_tce_group *group;
 	unsigned int num = 0;
 
 	guard(rwsem_read)(&container->lock);
-	group = tce_first_group(container);
+	group = spapr_tce_first_group(container);
 	if (!group)
 		return -ENXIO;
 	if (container->default_pending) {
-		*new++ = (struct tce_new_window){
-			.page_shift = IOMMU_PAGE_SHIFT_4K, .levels = 1,
-			.size = group->table_group->tce32_size, .num = num++,
+		*new ++ = (struct spapr_tce_new_window){
+			.page_shift = IOMMU_PAGE_SHIFT_4K,
+			.levels = 1,
+			.size = group->table_group->tce32_size,
+			.num = num++,
 		};
 	}
 	if (create) {
@@ -239,16 +254,19 @@ static int making_plan(struct tce_container *container, struct tce_making *makin
 			num++;
 		if (num == TCE_WINDOWS)
 			return -ENOSPC;
-		*new++ = (struct tce_new_window){
-			.page_shift = create->page_shift, .levels = create->levels,
-			.size = create->window_size, .num = num,
+		*new ++ = (struct spapr_tce_new_window){
+			.page_shift = create->page_shift,
+			.levels = create->levels,
+			.size = create->window_size,
+			.num = num,
 		};
 	}
 	making->nr = new - making->windows;
 	return 0;
 }
 
-static int making_charge(struct tce_container *container, struct tce_making *making)
+static int making_charge(struct spapr_tce_container *container,
+			 struct spapr_tce_making *making)
 {
 	unsigned int i;
 	int ret = 0;
@@ -258,7 +276,8 @@ static int making_charge(struct tce_container *container, struct tce_making *mak
 	return ret;
 }
 
-static int making_program(struct tce_container *container, struct tce_making *making)
+static int making_program(struct spapr_tce_container *container,
+			  struct spapr_tce_making *making)
 {
 	unsigned int i;
 	int ret = 0;
@@ -270,19 +289,20 @@ static int making_program(struct tce_container *container, struct tce_making *ma
 }
 
 /**
- * tce_windows_make() - make the windows that a call needs, but do not open them yet
+ * spapr_tce_windows_make() - make the windows that a call needs, but do not open them yet
  * @container: the container
- * @making: filled in; for tce_windows_finish(), which must follow in any case
+ * @making: filled in; for spapr_tce_windows_finish(), which must follow in any case
  * @create: what CREATE asks for, start_addr is set; NULL for the default window alone
  *
  * Context: Process, may sleep; windows_lock held, from before this to after
- * tce_windows_finish().
+ * spapr_tce_windows_finish().
  * Return: 0, also when there is nothing to make; -ENXIO without a group; -ENOSPC without a
  * free slot; -EINVAL for a shape that the hardware of one group cannot do; -ENOMEM; -EPERM when
  * the platform has no windows to make; -EIO when firmware refuses.
  */
-int tce_windows_make(struct tce_container *container, struct tce_making *making,
-		     struct vfio_iommu_spapr_tce_create *create)
+int spapr_tce_windows_make(struct spapr_tce_container *container,
+			   struct spapr_tce_making *making,
+			   struct vfio_iommu_spapr_tce_create *create)
 {
 	struct iommu_table *tbl;
 	int ret;
@@ -302,16 +322,17 @@ int tce_windows_make(struct tce_container *container, struct tce_making *making,
 }
 
 /**
- * tce_windows_finish() - open new windows, or take them back
+ * spapr_tce_windows_finish() - open new windows, or take them back
  * @container: the container
- * @making: from tce_windows_make()
+ * @making: from spapr_tce_windows_make()
  * @ret: 0 to open them; an errno, to be returned, to take them back
  *
  * Context: Process, may sleep; windows_lock held.
  * Return: @ret; -ENXIO when the last group left meanwhile and took the windows along.  On
  * failure nothing has changed, unless firmware does not give a window back: it stays then.
  */
-int tce_windows_finish(struct tce_container *container, struct tce_making *making, int ret)
+int spapr_tce_windows_finish(struct spapr_tce_container *container,
+			     struct spapr_tce_making *making, int ret)
 {
 	unsigned int i;
 
@@ -320,40 +341,43 @@ int tce_windows_finish(struct tce_container *container, struct tce_making *makin
 		for (i = 0; i < making->nr && !ret; i++)
 			if (!window_open(container, &making->windows[i]))
 				ret = -ENXIO;
-		for (i = making->nr; ret && i--; )
+		for (i = making->nr; ret && i--;)
 			window_undo(container, &making->windows[i]);
 	}
-	tce_may_wait(container);
+	spapr_tce_may_wait(container);
 	for (i = 0; i < making->nr; i++) {
 		if (making->windows[i].tbl)
-			window_put(making->windows[i].tbl, making->windows[i].stuck);
-		account_locked_vm(container->mm, making->windows[i].charged, false);
+			window_put(making->windows[i].tbl,
+				   making->windows[i].stuck);
+		account_locked_vm(container->mm, making->windows[i].charged,
+				  false);
 	}
 	return ret;
 }
 
 /**
- * tce_window_make_default() - make the default window if it is due
+ * spapr_tce_window_make_default() - make the default window if it is due
  * @container: the container
  *
  * Context: Process, may sleep; takes windows_lock and the container's lock.
- * Return: as tce_windows_make(); -EINTR after a fatal signal.  On failure it is still due.
+ * Return: as spapr_tce_windows_make(); -EINTR after a fatal signal.  On failure it is still due.
  */
-int tce_window_make_default(struct tce_container *container)
+int spapr_tce_window_make_default(struct spapr_tce_container *container)
 {
-	struct tce_making making;
+	struct spapr_tce_making making;
 	int ret;
 
 	if (mutex_lock_killable(&container->windows_lock))
 		return -EINTR;
-	ret = tce_windows_make(container, &making, NULL);
-	ret = tce_windows_finish(container, &making, ret);
+	ret = spapr_tce_windows_make(container, &making, NULL);
+	ret = spapr_tce_windows_finish(container, &making, ret);
 	mutex_unlock(&container->windows_lock);
 	return ret;
 }
 
 /* Empty a table for good; nobody can add to it any more, not even KVM. */
-static void window_empty(struct tce_container *container, struct iommu_table *tbl)
+static void window_empty(struct spapr_tce_container *container,
+			 struct iommu_table *tbl)
 {
 	unsigned long cleared;
 
@@ -361,26 +385,26 @@ static void window_empty(struct tce_container *container, struct iommu_table *tb
 		iommu_tce_close(tbl, container->mm);
 	} else {
 		tbl->it_ops->close(tbl);
-		tce_v1_clear(tbl, tbl->it_offset, tbl->it_size, &cleared);
+		spapr_tce_v1_clear(tbl, tbl->it_offset, tbl->it_size, &cleared);
 	}
 }
 
-/* Take the first steps of tce_window_remove(); the table comes with a reference. */
-static int window_hide(struct tce_container *container, u64 start, unsigned int *num,
-		       struct iommu_table **tbl)
+/* Take the first steps of spapr_tce_window_remove(); the table comes with a reference. */
+static int window_hide(struct spapr_tce_container *container, u64 start,
+		       unsigned int *num, struct iommu_table **tbl)
 {
-	struct tce_window *window;
+	struct spapr_tce_window *window;
 
 	lockdep_assert_held(&container->windows_lock);
 	guard(rwsem_write)(&container->lock);
 	*tbl = NULL;
-	if (!tce_first_group(container))
+	if (!spapr_tce_first_group(container))
 		return -ENXIO;
 	if (container->default_pending && !start) {
 		container->default_pending = false;
 		return 0;
 	}
-	window = tce_window_at(container, start);
+	window = spapr_tce_window_at(container, start);
 	if (!window)
 		return -EINVAL;
 	*num = window - container->windows;
@@ -390,15 +414,15 @@ static int window_hide(struct tce_container *container, u64 start, unsigned int 
 }
 
 /* Take an empty window out of the groups, or give it its place back; the caller keeps it. */
-static int window_leave(struct tce_container *container, unsigned int num,
+static int window_leave(struct spapr_tce_container *container, unsigned int num,
 			struct iommu_table *tbl, bool *stuck)
 {
-	struct tce_window *window = &container->windows[num];
+	struct spapr_tce_window *window = &container->windows[num];
 	int ret;
 
 	guard(rwsem_write)(&container->lock);
 	if (window->programmed != tbl)
-		return 0;	/* it has left with the last group */
+		return 0; /* it has left with the last group */
 	ret = window_unset(container, num, tbl);
 	if (ret) {
 		WRITE_ONCE(tbl->it_closed, false);
@@ -412,7 +436,7 @@ static int window_leave(struct tce_container *container, unsigned int num,
 }
 
 /**
- * tce_window_remove() - empty a window and free it
+ * spapr_tce_window_remove() - empty a window and free it
  * @container: the container
  * @start: a bus address in the window; 0 while the default window is due means that it
  *	shall never be
@@ -422,7 +446,7 @@ static int window_leave(struct tce_container *container, unsigned int num,
  * Return: 0; -ENXIO without a group; -EINVAL when there is no such window; -EINTR after a fatal
  * signal; -EIO when firmware refuses: the window is in its place then, and empty.
  */
-int tce_window_remove(struct tce_container *container, u64 start)
+int spapr_tce_window_remove(struct spapr_tce_container *container, u64 start)
 {
 	struct iommu_table *tbl;
 	bool stuck = false;
@@ -435,7 +459,7 @@ int tce_window_remove(struct tce_container *container, u64 start)
 	mutex_unlock(&container->windows_lock);
 	if (ret || !tbl)
 		return ret;
-	tce_may_wait(container);
+	spapr_tce_may_wait(container);
 	window_empty(container, tbl);
 	ret = window_leave(container, num, tbl, &stuck);
 	window_put(tbl, stuck);
@@ -443,7 +467,8 @@ int tce_window_remove(struct tce_container *container, u64 start)
 }
 
 /* Program all windows into a group that joins, or none. */
-int tce_windows_set(struct tce_container *container, struct iommu_table_group *table_group)
+int spapr_tce_windows_set(struct spapr_tce_container *container,
+			  struct iommu_table_group *table_group)
 {
 	struct iommu_table *tbl;
 	unsigned int i;
@@ -454,7 +479,8 @@ int tce_windows_set(struct tce_container *container, struct iommu_table_group *t
 		tbl = container->windows[i].programmed;
 		if (!tbl)
 			continue;
-		ret = tce_platform_errno(table_group->ops->set_window(table_group, i, tbl));
+		ret = spapr_tce_platform_errno(
+			table_group->ops->set_window(table_group, i, tbl));
 		if (ret)
 			goto unset;
 	}
@@ -467,7 +493,8 @@ unset:
 }
 
 /* Take all windows out of a group that leaves; the others keep them.  Cannot fail. */
-void tce_windows_unset(struct tce_container *container, struct iommu_table_group *table_group)
+void spapr_tce_windows_unset(struct spapr_tce_container *container,
+			     struct iommu_table_group *table_group)
 {
 	unsigned int i;
 
@@ -477,8 +504,9 @@ void tce_windows_unset(struct tce_container *container, struct iommu_table_group
 			window_unset_anyway(container, table_group, i);
 }
 
-/* Take the tables out of their slots, for tce_windows_end(): the last group leaves. */
-void tce_windows_take(struct tce_container *container, struct tce_group *group)
+/* Take the tables out of their slots, for spapr_tce_windows_end(): the last group leaves. */
+void spapr_tce_windows_take(struct spapr_tce_container *container,
+			    struct spapr_tce_group *group)
 {
 	unsigned int i;
 
@@ -497,7 +525,8 @@ void tce_windows_take(struct tce_container *container, struct tce_group *group)
  * them out of it.  Cannot fail.
  * Context: Process, may sleep; no lock of the container held, but those of whoever detaches.
  */
-void tce_windows_end(struct tce_container *container, struct tce_group *group)
+void spapr_tce_windows_end(struct spapr_tce_container *container,
+			   struct spapr_tce_group *group)
 {
 	struct iommu_table_group *table_group = group->table_group;
 	unsigned int i;
@@ -512,10 +541,10 @@ void tce_windows_end(struct tce_container *container, struct tce_group *group)
 }
 
 /*
- * Let go of the tables that tce_windows_take() gave a group.
+ * Let go of the tables that spapr_tce_windows_take() gave a group.
  * Context: Process, may sleep, also for the mmap_lock of the mm that pays.
  */
-void tce_windows_put(struct tce_group *group)
+void spapr_tce_windows_put(struct spapr_tce_group *group)
 {
 	unsigned int i;
 

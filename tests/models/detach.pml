@@ -3,14 +3,14 @@
  * Detach against calls: who waits for whom, and who frees.
  *
  * group   joins the container (vfio_container_attach_group()), SET_IOMMU
- *         (vfio_ioctl_set_iommu(), tce_iommu_attach_group()), is unbound and leaves
- *         (vfio_group_detach_container(), tce_iommu_detach_group(), tce_windows_end()) under
+ *         (vfio_ioctl_set_iommu(), spapr_tce_iommu_attach_group()), is unbound and leaves
+ *         (vfio_group_detach_container(), spapr_tce_iommu_detach_group(), spapr_tce_windows_end()) under
  *         the device_lock; in the end its device is removed.  Who joins last may find the other
  *         gone, and makes new data.
  * work    vfio_iommu_use_put_work(): puts the data for the last group that has left.  Its
  *         release waits for the mmap_lock, whose holder may wait for user space
- * call    vfio_container_driver_ioctl() with one of: MAP; tce_eeh_op(); a CREATE that waits
- *         for user space, with windows_lock held; tce_window_remove()
+ * call    vfio_container_driver_ioctl() with one of: MAP; spapr_tce_eeh_op(); a CREATE that waits
+ *         for user space, with windows_lock held; spapr_tce_window_remove()
  * userspace  lets the calls that wait for it go on, or not
  *
  * The driver's data is made at SET_IOMMU, with a window, and never reused; nor are tables.
@@ -146,7 +146,7 @@ inline wipe(x)
 	}
 }
 
-/* tce_iommu_attach_group(), group_lock held for writing. */
+/* spapr_tce_iommu_attach_group(), group_lock held for writing. */
 inline attach(x, g)
 {
 #ifdef OLD_C16
@@ -165,7 +165,7 @@ inline attach(x, g)
 #endif
 }
 
-/* tce_iommu_detach_group(), group_lock held for writing. */
+/* spapr_tce_iommu_detach_group(), group_lock held for writing. */
 inline detach(g)
 {
 #ifdef OLD_C16

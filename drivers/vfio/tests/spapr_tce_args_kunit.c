@@ -24,8 +24,10 @@ static void create_without_a_place_for_its_result_makes_nothing(struct kunit *te
 	KUNIT_ASSERT_NE(test, readable, 0);
 	KUNIT_ASSERT_EQ(test, access_remote_vm(current->mm, readable, &create, sizeof(create),
 					       FOLL_WRITE | FOLL_FORCE), sizeof(create));
-	KUNIT_EXPECT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_SPAPR_TCE_CREATE,
-						     readable), -EFAULT);
+	KUNIT_EXPECT_EQ(test,
+			spapr_tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_SPAPR_TCE_CREATE,
+						     readable),
+			-EFAULT);
 	fake_expect_no_window(test);
 	KUNIT_EXPECT_EQ(test, fake->calls[FAKE_CREATE], 0);
 	KUNIT_EXPECT_EQ(test, fake_charged(test), 0);

@@ -276,7 +276,7 @@ void fake_open(struct kunit *test)
 {
 	struct fake *fake = test->priv;
 
-	fake->container = tce_iommu_driver.open(fake->type);
+	fake->container = spapr_tce_iommu_driver.open(fake->type);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(fake->container));
 }
 
@@ -324,7 +324,7 @@ void fake_release(struct kunit *test)
 	struct fake *fake = test->priv;
 
 	if (fake->container)
-		tce_iommu_driver.release(fake->container);
+		spapr_tce_iommu_driver.release(fake->container);
 	fake->container = NULL;
 }
 
@@ -356,7 +356,7 @@ int fake_attach(struct kunit *test, unsigned int group)
 {
 	struct fake *fake = test->priv;
 	struct fake_group *g = &fake->groups[group];
-	int ret = tce_iommu_driver.attach_group(fake->container, g->group, VFIO_IOMMU);
+	int ret = spapr_tce_iommu_driver.attach_group(fake->container, g->group, VFIO_IOMMU);
 
 	g->attached |= !ret;
 	return ret;
@@ -367,7 +367,7 @@ void fake_detach(struct kunit *test, unsigned int group)
 	struct fake *fake = test->priv;
 	struct fake_group *g = &fake->groups[group];
 
-	tce_iommu_driver.detach_group(fake->container, g->group);
+	spapr_tce_iommu_driver.detach_group(fake->container, g->group);
 	g->attached = false;
 }
 
@@ -419,7 +419,7 @@ long fake_call_at(struct fake *fake, unsigned long at, unsigned int cmd, void *a
 
 	if (copy_to_user(uarg, arg, size))
 		return -ENODATA;
-	ret = tce_iommu_driver.ioctl(fake->container, cmd, at);
+	ret = spapr_tce_iommu_driver.ioctl(fake->container, cmd, at);
 	if (!ret && copy_from_user(arg, uarg, size))
 		return -ENODATA;
 	return ret;

@@ -408,8 +408,10 @@ static void groups_that_no_container_can_use_are_refused(struct kunit *test)
 	struct fake *fake = test->priv;
 	struct fake_group *g = &fake->groups[0];
 
-	KUNIT_EXPECT_EQ(test, tce_iommu_driver.attach_group(fake->container, g->group,
-							    VFIO_EMULATED_IOMMU), -EINVAL);
+	KUNIT_EXPECT_EQ(test,
+			spapr_tce_iommu_driver.attach_group(fake->container, g->group,
+							    VFIO_EMULATED_IOMMU),
+			-EINVAL);
 	g->table_group.max_dynamic_windows_supported = 0;
 	KUNIT_EXPECT_EQ(test, fake_attach(test, 0), -EINVAL);
 	g->table_group.max_dynamic_windows_supported = FAKE_SLOTS;
@@ -487,7 +489,8 @@ static void C24_v1_goes_on_behind_a_refused_entry(struct kunit *test)
 	u64 bytes;
 
 	fake_attach_all(test, 1);
-	KUNIT_ASSERT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0), 0);
+	KUNIT_ASSERT_EQ(test, spapr_tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0),
+			0);
 	KUNIT_ASSERT_EQ(test, fake_map(test, 0, 4 * PAGE_SIZE), 0);
 	t = fake_slot(test, 0, 0);
 	KUNIT_ASSERT_NOT_NULL(test, t);
@@ -511,7 +514,8 @@ static void C24_v1_map_that_is_refused_keeps_nothing(struct kunit *test)
 	unsigned int i;
 
 	fake_attach_all(test, 1);
-	KUNIT_ASSERT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0), 0);
+	KUNIT_ASSERT_EQ(test, spapr_tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0),
+			0);
 	fake->refuse = refuse;
 	KUNIT_EXPECT_EQ(test, fake_map(test, 0, 4 * PAGE_SIZE), -EIO);
 	fake->refuse = NULL;
@@ -528,7 +532,8 @@ static void T13_v1_keeps_pages_whose_kill_failed(struct kunit *test)
 	struct page *page;
 
 	fake_attach_all(test, 1);
-	KUNIT_ASSERT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0), 0);
+	KUNIT_ASSERT_EQ(test, spapr_tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0),
+			0);
 	KUNIT_ASSERT_EQ(test, fake_map(test, 0, SZ_4K), 0);
 	fake->deaf = true;
 	KUNIT_EXPECT_EQ(test, fake_unmap(test, 0, SZ_4K), -EIO);
@@ -550,17 +555,20 @@ static void C9_v1_disable_lets_go_of_all(struct kunit *test)
 	unsigned int i;
 
 	fake_attach_all(test, 1);
-	KUNIT_ASSERT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0), 0);
-	KUNIT_EXPECT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0),
+	KUNIT_ASSERT_EQ(test, spapr_tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0),
+			0);
+	KUNIT_EXPECT_EQ(test, spapr_tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0),
 			-EBUSY);
 	KUNIT_ASSERT_EQ(test, fake_map(test, 0, 4 * PAGE_SIZE), 0);
 	/* Over what is mapped: the same pages, once. */
 	KUNIT_ASSERT_EQ(test, fake_map(test, 0, 4 * PAGE_SIZE), 0);
-	KUNIT_EXPECT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_DISABLE, 0), 0);
+	KUNIT_EXPECT_EQ(test, spapr_tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_DISABLE, 0),
+			0);
 	KUNIT_EXPECT_EQ(test, fake_map(test, 0, 4 * PAGE_SIZE), -EPERM);
 	for (i = 0; i < 4; i++)
 		KUNIT_EXPECT_FALSE_MSG(test, is_pinned(fake, i), "page %u", i);
-	KUNIT_EXPECT_EQ(test, tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0), 0);
+	KUNIT_EXPECT_EQ(test, spapr_tce_iommu_driver.ioctl(fake->container, VFIO_IOMMU_ENABLE, 0),
+			0);
 	KUNIT_ASSERT_EQ(test, fake_map(test, 0, 4 * PAGE_SIZE), 0);
 	fake_detach(test, 0);
 	for (i = 0; i < 4; i++)
