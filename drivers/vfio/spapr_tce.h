@@ -34,6 +34,9 @@
 struct iommu_tce_request;
 struct vfio_iommu_driver_ops;
 
+/* MAP, UNMAP: the bus address is in the default window, which has not been made yet. */
+#define SPAPR_TCE_DEFAULT_IS_DUE (-EAGAIN)
+
 #define TCE_WINDOWS IOMMU_TABLE_GROUP_MAX_TABLES
 
 /**
@@ -103,36 +106,6 @@ struct spapr_tce_container {
 	struct xarray regions;
 };
 
-/**
- * struct spapr_tce_new_window - a window in the making
- * @page_shift: log2 of the IOMMU page size
- * @levels: of the table
- * @size: in bytes
- * @charged: pages that are charged for it, until the table takes the charge over
- * @num: number of the slot
- * @tbl: the table, with a reference; NULL before there is one
- * @stuck: it could not be made, and firmware has kept the table
- */
-struct spapr_tce_new_window {
-	u32 page_shift;
-	u32 levels;
-	u64 size;
-	unsigned long charged;
-	unsigned int num;
-	struct iommu_table *tbl;
-	bool stuck;
-};
-
-/**
- * struct spapr_tce_making - windows that come all or none
- * @nr: how many
- * @windows: the default window first, if it is due
- */
-struct spapr_tce_making {
-	unsigned int nr;
-	struct spapr_tce_new_window windows[TCE_WINDOWS];
-};
-
 /*
  * What follows may wait for user space, a device or the driver core: neither the lock that
  * attach and detach need may be held, nor another that is ever taken while a device is unbound
@@ -176,11 +149,11 @@ spapr_tce_window_at(struct spapr_tce_container *container, u64 iova)
 }
 
 u64 spapr_tce_container_pgsizes(struct spapr_tce_container *container);
-int spapr_tce_windows_make(struct spapr_tce_container *container,
-			   struct spapr_tce_making *making,
-			   struct vfio_iommu_spapr_tce_create *create);
-int spapr_tce_windows_finish(struct spapr_tce_container *container,
-			     struct spapr_tce_making *making, int ret);
+void spapr_tce_get_info(struct spapr_tce_container *container,
+			struct vfio_iommu_spapr_tce_info *info);
+int spapr_tce_window_create(struct spapr_tce_container *container,
+			    struct vfio_iommu_spapr_tce_create *create,
+			    void __user *uarg);
 int spapr_tce_window_make_default(struct spapr_tce_container *container);
 int spapr_tce_window_remove(struct spapr_tce_container *container, u64 start);
 int spapr_tce_windows_set(struct spapr_tce_container *container,
@@ -192,6 +165,11 @@ void spapr_tce_windows_take(struct spapr_tce_container *container,
 void spapr_tce_windows_end(struct spapr_tce_container *container,
 			   struct spapr_tce_group *group);
 void spapr_tce_windows_put(struct spapr_tce_group *group);
+
+int spapr_tce_map(struct spapr_tce_container *container,
+		  const struct vfio_iommu_type1_dma_map *map);
+int spapr_tce_unmap(struct spapr_tce_container *container,
+		    struct vfio_iommu_type1_dma_unmap *unmap);
 
 int spapr_tce_v1_map(struct spapr_tce_container *container,
 		     struct iommu_table *tbl,

@@ -17,16 +17,10 @@
 #include <linux/nospec.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
-#include <linux/spinlock.h>
 #include <linux/uaccess.h>
 
 #include <asm/eeh.h>
-#include <asm/iommu_tce.h>
-#include <asm/tce.h>
 #include "spapr_tce.h"
-
-/* From a handler: the bus address is in the default window, which has not been made yet. */
-#define DEFAULT_IS_DUE (-EAGAIN)
 
 union spapr_tce_arg {
 	struct {
@@ -45,137 +39,21 @@ union spapr_tce_arg {
 static long ioctl_get_info(struct spapr_tce_container *container,
 			   union spapr_tce_arg *arg, void __user *uarg)
 {
-	struct iommu_table_group *table_group =
-		spapr_tce_first_group(container)->table_group;
-	struct vfio_iommu_spapr_tce_info *info = &arg->info;
-
-	lockdep_assert_held(&container->lock);
-	info->flags = 0;
-	info->dma32_window_start = table_group->tce32_start;
-	info->dma32_window_size = table_group->tce32_size;
-	memset(&info->ddw, 0, sizeof(info->ddw));
-	if (container->v2 && table_group->max_dynamic_windows_supported) {
-		info->flags = VFIO_IOMMU_SPAPR_INFO_DDW;
-		info->ddw.pgsizes = spapr_tce_container_pgsizes(container);
-		info->ddw.max_dynamic_windows_supported =
-			table_group->max_dynamic_windows_supported;
-		info->ddw.levels = table_group->max_levels;
-	}
+	spapr_tce_get_info(container, &arg->info);
 	return 0;
-}
-
-/* What to say about a bus address that is in no window. */
-static noinline int no_window(struct spapr_tce_container *container, u64 iova)
-{
-	const struct iommu_table_group *table_group;
-
-	lockdep_assert_held(&container->lock);
-	if (!container->default_pending)
-		return -ENXIO;
-	table_group = spapr_tce_first_group(container)->table_group;
-	return iova - table_group->tce32_start < table_group->tce32_size ?
-		       DEFAULT_IS_DUE :
-		       -ENXIO;
-}
-
-/*
- * The only place that decides whether a range of bus addresses can be changed.
- * Return: the table, and which of its entries in @req; or an error pointer.
- */
-static __always_inline struct iommu_table *
-request_range(struct spapr_tce_container *container, u64 iova, u64 size,
-	      struct iommu_tce_request *req)
-{
-	const struct spapr_tce_window *window =
-		spapr_tce_window_at(container, iova);
-	struct iommu_table *tbl;
-
-	if (!window)
-		return ERR_PTR(no_window(container, iova));
-	tbl = window->tbl;
-	req->mm = container->mm;
-	req->entry = iova >> tbl->it_page_shift;
-	req->npages = size >> tbl->it_page_shift;
-	if (!size || (iova | size) & (IOMMU_PAGE_SIZE(tbl) - 1))
-		return ERR_PTR(-EINVAL);
-	/* The window holds the first entry, so the subtractions do not wrap. */
-	if (req->npages > tbl->it_size - (req->entry - tbl->it_offset))
-		return ERR_PTR(-EINVAL);
-	return tbl;
 }
 
 static long ioctl_map(struct spapr_tce_container *container,
 		      union spapr_tce_arg *arg, void __user *uarg)
 {
-	const struct vfio_iommu_type1_dma_map *map = &arg->map;
-	struct iommu_tce_request req;
-	struct iommu_table *tbl;
-
-	lockdep_assert_held(&container->lock);
-	tbl = request_range(container, map->iova, map->size, &req);
-	if (IS_ERR(tbl))
-		return PTR_ERR(tbl);
-	if (map->vaddr & (IOMMU_PAGE_SIZE(tbl) - 1) ||
-	    map->vaddr + (map->size - 1) < map->vaddr)
-		return -EINVAL;
-	req.ua = map->vaddr;
-	req.perm = 0;
-	if (map->flags & VFIO_DMA_MAP_FLAG_READ)
-		req.perm |= TCE_PCI_READ;
-	if (map->flags & VFIO_DMA_MAP_FLAG_WRITE)
-		req.perm |= TCE_PCI_WRITE;
-	if (!req.perm)
-		return -EINVAL;
-
-	return container->v2 ? iommu_tce_map(tbl, &req) :
-			       spapr_tce_v1_map(container, tbl, &req);
-}
-
-/* Everything in all windows; says how many bytes of bus addresses were mapped. */
-static noinline long unmap_all(struct spapr_tce_container *container,
-			       struct vfio_iommu_type1_dma_unmap *unmap)
-{
-	struct iommu_tce_request req;
-	struct iommu_table *tbl;
-	unsigned long cleared;
-	unsigned int i;
-	int ret = 0;
-
-	lockdep_assert_held(&container->lock);
-	if (unmap->iova || unmap->size)
-		return -EINVAL;
-	for (i = 0; i < TCE_WINDOWS && !ret; i++) {
-		tbl = container->windows[i].tbl;
-		if (!tbl)
-			continue;
-		req.entry = tbl->it_offset;
-		req.npages = tbl->it_size;
-		ret = container->v2 ? iommu_tce_unmap_all(tbl, container->mm,
-							  &cleared) :
-				      spapr_tce_v1_unmap(container, tbl, &req,
-							 &cleared);
-		unmap->size += (u64)cleared << tbl->it_page_shift;
-	}
-	return ret;
+	return spapr_tce_map(container, &arg->map);
 }
 
 /* A fatal signal, or firmware that fails, may leave the rest of the range mapped. */
 static long ioctl_unmap(struct spapr_tce_container *container,
 			union spapr_tce_arg *arg, void __user *uarg)
 {
-	struct iommu_tce_request req;
-	struct iommu_table *tbl;
-	unsigned long cleared;
-
-	lockdep_assert_held(&container->lock);
-	if (unlikely(arg->flags & VFIO_DMA_UNMAP_FLAG_ALL))
-		return unmap_all(container, &arg->unmap);
-	tbl = request_range(container, arg->unmap.iova, arg->unmap.size, &req);
-	if (IS_ERR(tbl))
-		return PTR_ERR(tbl);
-	if (container->v2)
-		return iommu_tce_unmap(tbl, &req);
-	return spapr_tce_v1_unmap(container, tbl, &req, &cleared);
+	return spapr_tce_unmap(container, &arg->unmap);
 }
 
 static long ioctl_register(struct spapr_tce_container *container,
@@ -190,22 +68,10 @@ static long ioctl_unregister(struct spapr_tce_container *container,
 	return spapr_tce_unregister(container, arg->reg.vaddr, arg->reg.size);
 }
 
-/* The caller is told where the window is before anybody can use it. */
 static long ioctl_create(struct spapr_tce_container *container,
 			 union spapr_tce_arg *arg, void __user *uarg)
 {
-	struct spapr_tce_making making;
-	int ret;
-
-	if (mutex_lock_killable(&container->windows_lock))
-		return -EINTR;
-	ret = spapr_tce_windows_make(container, &making, &arg->create);
-	spapr_tce_may_wait(container);
-	if (!ret && copy_to_user(uarg, &arg->create, sizeof(arg->create)))
-		ret = -EFAULT;
-	ret = spapr_tce_windows_finish(container, &making, ret);
-	mutex_unlock(&container->windows_lock);
-	return ret;
+	return spapr_tce_window_create(container, &arg->create, uarg);
 }
 
 /* When firmware refuses, the window stays, empty. */
@@ -246,7 +112,7 @@ static long ioctl_eeh(struct spapr_tce_container *container,
 #define COPY_OUT BIT(7) /* the argument is copied back */
 #define COPY_OUT_FLAGGED BIT(8) /* the same when it has flags */
 #define COPIES_OUT BIT(9) /* the handler does that itself */
-#define MAY_NEED_DEFAULT BIT(10) /* the handler may say DEFAULT_IS_DUE */
+#define MAY_NEED_DEFAULT BIT(10) /* the handler may want the default window */
 
 /**
  * struct spapr_tce_call - a call
@@ -441,7 +307,7 @@ static noinline long call_with_default(struct spapr_tce_container *container,
 		if (ret)
 			return ret;
 		ret = call->handler(container, arg, uarg);
-	} while (ret == DEFAULT_IS_DUE);
+	} while (ret == SPAPR_TCE_DEFAULT_IS_DUE);
 	return ret;
 }
 
@@ -465,7 +331,8 @@ static __always_inline long call_run(struct spapr_tce_container *container,
 		return ret;
 
 	ret = call->handler(container, &arg, uarg);
-	if (call->needs & MAY_NEED_DEFAULT && unlikely(ret == DEFAULT_IS_DUE))
+	if (call->needs & MAY_NEED_DEFAULT &&
+	    unlikely(ret == SPAPR_TCE_DEFAULT_IS_DUE))
 		ret = call_with_default(container, call, &arg, uarg);
 	if (!(call->needs & HOLD_NONE))
 		up_read(&container->lock);

@@ -9,7 +9,7 @@
  * The default window (32-bit, 4K IOMMU pages) is made when it is first needed, so that a
  * user who removes it at once never pays for it.
  *
- * A window is made in two steps, spapr_tce_windows_make() and spapr_tce_windows_finish().  Between them it
+ * A window is made in two steps, windows_make() and windows_finish().  Between them it
  * is in the groups, but no call finds it, and no guest may map: so it can be taken back when
  * the caller cannot be told where it is.
  *
@@ -24,6 +24,36 @@
 
 #include <asm/iommu_tce.h>
 #include "spapr_tce.h"
+
+/**
+ * struct new_window - a window in the making
+ * @page_shift: log2 of the IOMMU page size
+ * @levels: of the table
+ * @size: in bytes
+ * @charged: pages that are charged for it, until the table takes the charge over
+ * @num: number of the slot
+ * @tbl: the table, with a reference; NULL before there is one
+ * @stuck: it could not be made, and firmware has kept the table
+ */
+struct new_window {
+	u32 page_shift;
+	u32 levels;
+	u64 size;
+	unsigned long charged;
+	unsigned int num;
+	struct iommu_table *tbl;
+	bool stuck;
+};
+
+/**
+ * struct making - windows that come all or none
+ * @nr: how many
+ * @windows: the default window first, if it is due
+ */
+struct making {
+	unsigned int nr;
+	struct new_window windows[TCE_WINDOWS];
+};
 
 /* Take slot @num out of a group, whose leaving cannot fail. */
 static void window_unset_anyway(struct spapr_tce_container *container,
@@ -111,10 +141,37 @@ u64 spapr_tce_container_pgsizes(struct spapr_tce_container *container)
 	return pgsizes;
 }
 
+/**
+ * spapr_tce_get_info() - VFIO_IOMMU_SPAPR_TCE_GET_INFO
+ * @container: the container, which has a group
+ * @info: filled in, but for argsz
+ *
+ * Context: Process; the container's lock held.
+ */
+void spapr_tce_get_info(struct spapr_tce_container *container,
+			struct vfio_iommu_spapr_tce_info *info)
+{
+	struct iommu_table_group *table_group =
+		spapr_tce_first_group(container)->table_group;
+
+	lockdep_assert_held(&container->lock);
+	info->flags = 0;
+	info->dma32_window_start = table_group->tce32_start;
+	info->dma32_window_size = table_group->tce32_size;
+	memset(&info->ddw, 0, sizeof(info->ddw));
+	if (container->v2 && table_group->max_dynamic_windows_supported) {
+		info->flags = VFIO_IOMMU_SPAPR_INFO_DDW;
+		info->ddw.pgsizes = spapr_tce_container_pgsizes(container);
+		info->ddw.max_dynamic_windows_supported =
+			table_group->max_dynamic_windows_supported;
+		info->ddw.levels = table_group->max_levels;
+	}
+}
+
 /* The group that makes the table for a window, or why there can be none. */
 static struct iommu_table_group *
 window_group(struct spapr_tce_container *container,
-	     const struct spapr_tce_new_window *new)
+	     const struct new_window *new)
 {
 	struct spapr_tce_group *group = spapr_tce_first_group(container);
 
@@ -130,8 +187,7 @@ window_group(struct spapr_tce_container *container,
 
 /* What a window is charged, in pages; one whose table is smaller than a page costs none. */
 static int window_pages(struct spapr_tce_container *container,
-			const struct spapr_tce_new_window *new,
-			unsigned long *pages)
+			const struct new_window *new, unsigned long *pages)
 {
 	struct iommu_table_group *table_group;
 	unsigned long bytes;
@@ -149,7 +205,7 @@ static int window_pages(struct spapr_tce_container *container,
 }
 
 static int window_charge(struct spapr_tce_container *container,
-			 struct spapr_tce_new_window *new)
+			 struct new_window *new)
 {
 	unsigned long pages;
 	int ret;
@@ -166,7 +222,7 @@ static int window_charge(struct spapr_tce_container *container,
 
 /* Make the table, which takes the charge over, and program it.  Groups may be others now. */
 static int window_program(struct spapr_tce_container *container,
-			  struct spapr_tce_new_window *new)
+			  struct new_window *new)
 {
 	struct iommu_table_group *table_group = window_group(container, new);
 	struct iommu_table *tbl;
@@ -193,7 +249,7 @@ static int window_program(struct spapr_tce_container *container,
 
 /* From now on calls find the window, and guests may map.  Return: whether it is still there. */
 static bool window_open(struct spapr_tce_container *container,
-			struct spapr_tce_new_window *new)
+			struct new_window *new)
 {
 	struct spapr_tce_window *window = &container->windows[new->num];
 
@@ -210,7 +266,7 @@ static bool window_open(struct spapr_tce_container *container,
 
 /* Nobody has mapped there.  Where firmware refuses, the window stays, as an ordinary one. */
 static void window_undo(struct spapr_tce_container *container,
-			struct spapr_tce_new_window *new)
+			struct new_window *new)
 {
 	struct spapr_tce_window *window = &container->windows[new->num];
 
@@ -230,10 +286,10 @@ static void window_undo(struct spapr_tce_container *container,
 
 /* Which windows a CREATE makes: the default one if it is due, and what it asks for. */
 static int making_plan(struct spapr_tce_container *container,
-		       struct spapr_tce_making *making,
+		       struct making *making,
 		       const struct vfio_iommu_spapr_tce_create *create)
 {
-	struct spapr_tce_new_window *new = making->windows;
+	struct new_window *new = making->windows;
 	struct spapr_tce_group *group;
 	unsigned int num = 0;
 
@@ -242,7 +298,7 @@ static int making_plan(struct spapr_tce_container *container,
 	if (!group)
 		return -ENXIO;
 	if (container->default_pending) {
-		*new ++ = (struct spapr_tce_new_window){
+		*new ++ = (struct new_window){
 			.page_shift = IOMMU_PAGE_SHIFT_4K,
 			.levels = 1,
 			.size = group->table_group->tce32_size,
@@ -254,7 +310,7 @@ static int making_plan(struct spapr_tce_container *container,
 			num++;
 		if (num == TCE_WINDOWS)
 			return -ENOSPC;
-		*new ++ = (struct spapr_tce_new_window){
+		*new ++ = (struct new_window){
 			.page_shift = create->page_shift,
 			.levels = create->levels,
 			.size = create->window_size,
@@ -266,7 +322,7 @@ static int making_plan(struct spapr_tce_container *container,
 }
 
 static int making_charge(struct spapr_tce_container *container,
-			 struct spapr_tce_making *making)
+			 struct making *making)
 {
 	unsigned int i;
 	int ret = 0;
@@ -277,7 +333,7 @@ static int making_charge(struct spapr_tce_container *container,
 }
 
 static int making_program(struct spapr_tce_container *container,
-			  struct spapr_tce_making *making)
+			  struct making *making)
 {
 	unsigned int i;
 	int ret = 0;
@@ -288,21 +344,21 @@ static int making_program(struct spapr_tce_container *container,
 	return ret;
 }
 
-/**
- * spapr_tce_windows_make() - make the windows that a call needs, but do not open them yet
+/*
+ * windows_make() - make the windows that a call needs, but do not open them yet
  * @container: the container
- * @making: filled in; for spapr_tce_windows_finish(), which must follow in any case
+ * @making: filled in; for windows_finish(), which must follow in any case
  * @create: what CREATE asks for, start_addr is set; NULL for the default window alone
  *
  * Context: Process, may sleep; windows_lock held, from before this to after
- * spapr_tce_windows_finish().
+ * windows_finish().
  * Return: 0, also when there is nothing to make; -ENXIO without a group; -ENOSPC without a
  * free slot; -EINVAL for a shape that the hardware of one group cannot do; -ENOMEM; -EPERM when
  * the platform has no windows to make; -EIO when firmware refuses.
  */
-int spapr_tce_windows_make(struct spapr_tce_container *container,
-			   struct spapr_tce_making *making,
-			   struct vfio_iommu_spapr_tce_create *create)
+static int windows_make(struct spapr_tce_container *container,
+			struct making *making,
+			struct vfio_iommu_spapr_tce_create *create)
 {
 	struct iommu_table *tbl;
 	int ret;
@@ -321,18 +377,18 @@ int spapr_tce_windows_make(struct spapr_tce_container *container,
 	return ret;
 }
 
-/**
- * spapr_tce_windows_finish() - open new windows, or take them back
+/*
+ * windows_finish() - open new windows, or take them back
  * @container: the container
- * @making: from spapr_tce_windows_make()
+ * @making: from windows_make()
  * @ret: 0 to open them; an errno, to be returned, to take them back
  *
  * Context: Process, may sleep; windows_lock held.
  * Return: @ret; -ENXIO when the last group left meanwhile and took the windows along.  On
  * failure nothing has changed, unless firmware does not give a window back: it stays then.
  */
-int spapr_tce_windows_finish(struct spapr_tce_container *container,
-			     struct spapr_tce_making *making, int ret)
+static int windows_finish(struct spapr_tce_container *container,
+			  struct making *making, int ret)
 {
 	unsigned int i;
 
@@ -360,17 +416,46 @@ int spapr_tce_windows_finish(struct spapr_tce_container *container,
  * @container: the container
  *
  * Context: Process, may sleep; takes windows_lock and the container's lock.
- * Return: as spapr_tce_windows_make(); -EINTR after a fatal signal.  On failure it is still due.
+ * Return: as windows_make(); -EINTR after a fatal signal.  On failure it is still due.
  */
 int spapr_tce_window_make_default(struct spapr_tce_container *container)
 {
-	struct spapr_tce_making making;
+	struct making making;
 	int ret;
 
 	if (mutex_lock_killable(&container->windows_lock))
 		return -EINTR;
-	ret = spapr_tce_windows_make(container, &making, NULL);
-	ret = spapr_tce_windows_finish(container, &making, ret);
+	ret = windows_make(container, &making, NULL);
+	ret = windows_finish(container, &making, ret);
+	mutex_unlock(&container->windows_lock);
+	return ret;
+}
+
+/**
+ * spapr_tce_window_create() - VFIO_IOMMU_SPAPR_TCE_CREATE
+ * @container: the container
+ * @create: what to make; start_addr is set
+ * @uarg: where user space is told, before anybody can use the window
+ *
+ * Context: Process, may sleep; takes windows_lock and the container's lock.
+ * Return: 0; -EFAULT when @uarg cannot be written; -EINTR after a fatal signal; and what
+ * windows_make() and windows_finish() return.  On failure nothing has changed, unless firmware
+ * does not give a window back.
+ */
+int spapr_tce_window_create(struct spapr_tce_container *container,
+			    struct vfio_iommu_spapr_tce_create *create,
+			    void __user *uarg)
+{
+	struct making making;
+	int ret;
+
+	if (mutex_lock_killable(&container->windows_lock))
+		return -EINTR;
+	ret = windows_make(container, &making, create);
+	spapr_tce_may_wait(container);
+	if (!ret && copy_to_user(uarg, create, sizeof(*create)))
+		ret = -EFAULT;
+	ret = windows_finish(container, &making, ret);
 	mutex_unlock(&container->windows_lock);
 	return ret;
 }

@@ -42,14 +42,14 @@
 #include <asm/mmu_context_iommu.h>
 #include <asm/tce.h>
 
-#define BATCH_REGIONS	8
+#define BATCH_REGIONS 8
 
 /*
  * Others get the processor, and a fatal signal is seen, after so many entries at the latest, or
  * steps of fewer: asking takes a fifth of the instructions of a step for one entry.
  */
-#define REST_ENTRIES	64
-#define REST_STEPS	16
+#define REST_ENTRIES 64
+#define REST_STEPS 16
 
 /**
  * struct tce_batch - entries changed since the last kill
@@ -83,9 +83,9 @@ struct tce_batch {
 };
 
 /* The arrays are not initialized, as nothing looks beyond their counts. */
-static __always_inline void batch_init(struct tce_batch *batch, struct iommu_table *tbl,
-				       struct mm_struct *mm, unsigned long first,
-				       unsigned long npages)
+static __always_inline void
+batch_init(struct tce_batch *batch, struct iommu_table *tbl,
+	   struct mm_struct *mm, unsigned long first, unsigned long npages)
 {
 	batch->tbl = tbl;
 	batch->mm = mm;
@@ -107,8 +107,8 @@ static __always_inline void batch_init(struct tce_batch *batch, struct iommu_tab
 }
 
 /* The request gives back levels that all of its entries cover: look for empty ones. */
-static __always_inline void batch_cover(struct tce_batch *batch, unsigned long first,
-					unsigned long npages)
+static __always_inline void
+batch_cover(struct tce_batch *batch, unsigned long first, unsigned long npages)
 {
 	struct iommu_table *tbl = batch->tbl;
 
@@ -161,7 +161,8 @@ static __always_inline void batch_flush(struct tce_batch *batch)
 		if (unlikely(atomic_read(&tbl->it_loose)))
 			ret = iommu_tce_kill(tbl, tbl->it_offset, tbl->it_size);
 		else
-			ret = iommu_tce_kill(tbl, batch->first, batch->end - batch->first);
+			ret = iommu_tce_kill(tbl, batch->first,
+					     batch->end - batch->first);
 		if (tbl->it_ops->flush)
 			iommu_flush_tce(tbl);
 	}
@@ -174,8 +175,8 @@ static __always_inline void batch_flush(struct tce_batch *batch)
 }
 
 /* Remember to drop @n counts of @region, unless the kill of its TCEs has failed. */
-static noinline void batch_add(struct tce_batch *batch, struct mm_iommu_region *region,
-			       unsigned long n)
+static noinline void batch_add(struct tce_batch *batch,
+			       struct mm_iommu_region *region, unsigned long n)
 {
 	unsigned int i;
 
@@ -200,14 +201,16 @@ static noinline void batch_add(struct tce_batch *batch, struct mm_iommu_region *
 }
 
 /* How many IOMMU pages from @ua on, at most @n, start in @region. */
-static unsigned long pages_in_region(const struct mm_iommu_region *region, unsigned long ua,
-				     unsigned long n, unsigned int page_shift)
+static unsigned long pages_in_region(const struct mm_iommu_region *region,
+				     unsigned long ua, unsigned long n,
+				     unsigned int page_shift)
 {
 	return min(n, ((region->last - ua) >> page_shift) + 1);
 }
 
 /* Turn a run of old owners into counts to drop. */
-static void batch_add_run(struct tce_batch *batch, const struct iommu_tce_run *run)
+static void batch_add_run(struct tce_batch *batch,
+			  const struct iommu_tce_run *run)
 {
 	const unsigned int page_shift = batch->tbl->it_page_shift;
 	unsigned long ua = run->owner, left = run->n, n;
@@ -265,7 +268,8 @@ static __always_inline void batch_finish(struct tce_batch *batch)
 }
 
 /* Give back the counts of a request from its @done-th page on; cannot be interrupted. */
-static void request_unhold(const struct iommu_table *tbl, const struct iommu_tce_request *req,
+static void request_unhold(const struct iommu_table *tbl,
+			   const struct iommu_tce_request *req,
 			   unsigned long done, unsigned long npages)
 {
 	struct mm_iommu_region *region;
@@ -276,7 +280,8 @@ static void request_unhold(const struct iommu_table *tbl, const struct iommu_tce
 		region = mm_iommu_owner(req->mm, ua);
 		if (WARN_ON_ONCE(!region))
 			return;
-		n = pages_in_region(region, ua, npages - done, tbl->it_page_shift);
+		n = pages_in_region(region, ua, npages - done,
+				    tbl->it_page_shift);
 		mm_iommu_drop(region, n);
 		cond_resched();
 	}
@@ -307,7 +312,8 @@ static __always_inline int request_hold(const struct iommu_table *tbl,
 
 	for (;;) {
 		n = req->npages - done;
-		region = mm_iommu_hold(req->mm, req->ua + (done << tbl->it_page_shift),
+		region = mm_iommu_hold(req->mm,
+				       req->ua + (done << tbl->it_page_shift),
 				       tbl->it_page_shift, &n);
 		if (!region) {
 			request_unhold(tbl, req, 0, done);
@@ -367,7 +373,8 @@ static __always_inline int request_fill(struct tce_batch *batch)
 }
 
 /* Write all TCEs of a request, whose levels exist. */
-static int request_fill_all(struct tce_batch *batch, const struct iommu_tce_request *req,
+static int request_fill_all(struct tce_batch *batch,
+			    const struct iommu_tce_request *req,
 			    struct tce_source *source)
 {
 	const unsigned long end = req->entry + req->npages;
@@ -380,7 +387,8 @@ static int request_fill_all(struct tce_batch *batch, const struct iommu_tce_requ
 		ret = request_fill(batch);
 		if (ret || batch->change.entry == end)
 			return ret;
-		if (batch->change.entry - entry > REST_ENTRIES || !(++steps % REST_STEPS)) {
+		if (batch->change.entry - entry > REST_ENTRIES ||
+		    !(++steps % REST_STEPS)) {
 			if (fatal_signal_pending(current))
 				return -EINTR;
 			cond_resched();
@@ -390,7 +398,8 @@ static int request_fill_all(struct tce_batch *batch, const struct iommu_tce_requ
 }
 
 /* Nothing has been written: make the levels, then write. */
-static int request_fill_levels(struct tce_batch *batch, const struct iommu_tce_request *req,
+static int request_fill_levels(struct tce_batch *batch,
+			       const struct iommu_tce_request *req,
 			       struct tce_source *source)
 {
 	const struct iommu_table_ops *ops = batch->tbl->it_ops;
@@ -433,6 +442,7 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 	struct tce_source source;
 	int ret;
 
+	might_sleep();
 	if (!req->npages)
 		return 0;
 	ret = request_hold(tbl, req, &source);
@@ -442,7 +452,8 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 	batch_init(&batch, tbl, req->mm, req->entry, 0);
 	request_aim(&batch, req, &source);
 	/* The levels for a few entries mostly exist, and keeping them is not for free. */
-	batch.change.whole = req->npages <= min(batch.change.left, IOMMU_TCE_RUNS);
+	batch.change.whole = req->npages <=
+			     min(batch.change.left, IOMMU_TCE_RUNS);
 	ret = batch.change.whole ? request_fill(&batch) : -EAGAIN;
 	if (ret == -EAGAIN)
 		ret = request_fill_levels(&batch, req, &source);
@@ -450,7 +461,8 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 
 	ret = ret ?: batch.error;
 	if (ret)
-		request_unhold(tbl, req, batch.change.entry - req->entry, req->npages);
+		request_unhold(tbl, req, batch.change.entry - req->entry,
+			       req->npages);
 	if (ret == -EIO) {
 		struct iommu_tce_request undo = *req;
 
@@ -512,10 +524,12 @@ static __always_inline int batch_wipe_all(struct tce_batch *batch)
  * as they were, or when a kill failed; all others have been cleared, and what could
  * not be taken away from the device stays counted.
  */
-int iommu_tce_unmap(struct iommu_table *tbl, const struct iommu_tce_request *req)
+int iommu_tce_unmap(struct iommu_table *tbl,
+		    const struct iommu_tce_request *req)
 {
 	struct tce_batch batch __uninitialized;
 
+	might_sleep();
 	if (!req->npages)
 		return 0;
 	batch_init(&batch, tbl, req->mm, req->entry, req->npages);
@@ -532,11 +546,13 @@ EXPORT_SYMBOL_GPL(iommu_tce_unmap);
  * Context: Process, may sleep; takes leaf locks.
  * Return: as iommu_tce_unmap(); @cleared is right in any case.
  */
-int iommu_tce_unmap_all(struct iommu_table *tbl, struct mm_struct *mm, unsigned long *cleared)
+int iommu_tce_unmap_all(struct iommu_table *tbl, struct mm_struct *mm,
+			unsigned long *cleared)
 {
 	struct tce_batch batch __uninitialized;
 	int ret;
 
+	might_sleep();
 	batch_init(&batch, tbl, mm, tbl->it_offset, tbl->it_size);
 	ret = batch_wipe_all(&batch);
 	*cleared = batch.replaced;
@@ -560,6 +576,7 @@ int iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm)
 {
 	struct tce_batch batch __uninitialized;
 
+	might_sleep();
 	batch_init(&batch, tbl, mm, tbl->it_offset, tbl->it_size);
 	batch_cover(&batch, tbl->it_offset, tbl->it_size);
 	tbl->it_ops->close(tbl);
@@ -581,7 +598,8 @@ EXPORT_SYMBOL_GPL(iommu_tce_close);
  *
  * Context: Any, virtual mode.
  */
-void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm, unsigned long pages)
+void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm,
+			 unsigned long pages)
 {
 	mmgrab(mm);
 	tbl->it_payer = mm;

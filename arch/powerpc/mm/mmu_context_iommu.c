@@ -4,8 +4,8 @@
  *
  * A region is a piece [ua, last] of one mm whose pages are pinned once, for as
  * long as the region exists, so that writing a TCE neither pins nor walks page
- * tables.  This file pins and unpins the pages, charges them to locked_vm,
- * remembers their host physical addresses and counts who relies on them:
+ * tables.  This file has its pages pinned (mm_iommu_pages.c), charges them to
+ * locked_vm and counts who relies on them:
  *
  * used	  how often the region is registered, once per container.
  * mapped  1 while it is registered plus one for each TCE that points into it.
@@ -60,9 +60,7 @@
 #include <linux/uaccess.h>
 #include <linux/wait.h>
 #include <asm/mmu_context_iommu.h>
-
-/* Pages that are pinned, or let go, without looking up. */
-#define PIN_BATCH	512UL
+#include "mm_iommu_pages.h"
 
 /* Lookups and counting meet in no cache line. */
 static_assert(offsetofend(struct mm_iommu_region, written) <= SMP_CACHE_BYTES);
@@ -76,8 +74,10 @@ atomic_long_t mm_iommu_forgotten = ATOMIC_LONG_INIT(0);
 
 #ifdef CONFIG_LOCKDEP
 /* Held by who makes a pending region regular, and by who lets go of what is leaving. */
-static struct lockdep_map pending_map = STATIC_LOCKDEP_MAP_INIT("mm_iommu_pending", &pending_map);
-static struct lockdep_map leaving_map = STATIC_LOCKDEP_MAP_INIT("mm_iommu_leaving", &leaving_map);
+static struct lockdep_map pending_map =
+	STATIC_LOCKDEP_MAP_INIT("mm_iommu_pending", &pending_map);
+static struct lockdep_map leaving_map =
+	STATIC_LOCKDEP_MAP_INIT("mm_iommu_leaving", &leaving_map);
 #endif
 
 /**
@@ -95,7 +95,7 @@ static struct lockdep_map leaving_map = STATIC_LOCKDEP_MAP_INIT("mm_iommu_leavin
  * @cleanup: lets go what was forgotten when the mm dies
  */
 struct mm_iommu_regions {
-	struct mutex lock;	/* for tree, used, pending, settled */
+	struct mutex lock; /* for tree, used, pending, settled */
 	struct latch_tree_root tree;
 	unsigned long settled;
 	atomic_long_t leaving;
@@ -139,9 +139,9 @@ static const struct latch_tree_ops region_tree_ops = {
 };
 
 /* Context: RCU read section, regions lock, or real mode as at mm_iommu_hold_rm(). */
-static __always_inline struct mm_iommu_region *region_find(struct mm_iommu_regions *regions,
-							   unsigned long first,
-							   unsigned long last)
+static __always_inline struct mm_iommu_region *
+region_find(struct mm_iommu_regions *regions, unsigned long first,
+	    unsigned long last)
 {
 	struct ua_range range = { .first = first, .last = last };
 	struct latch_tree_node *node;
@@ -163,14 +163,16 @@ static struct mm_iommu_regions *regions_of(struct mm_struct *mm)
 	return READ_ONCE(mm->context.iommu_regions);
 }
 
-static void region_link(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+static void region_link(struct mm_iommu_regions *regions,
+			struct mm_iommu_region *region)
 {
 	lockdep_assert_held(&regions->lock);
 	latch_tree_insert(&region->node, &regions->tree, &region_tree_ops);
 	region->linked = true;
 }
 
-static void region_unlink(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+static void region_unlink(struct mm_iommu_regions *regions,
+			  struct mm_iommu_region *region)
 {
 	lockdep_assert_held(&regions->lock);
 	if (!region->linked)
@@ -184,191 +186,10 @@ static unsigned long region_pages(const struct mm_iommu_region *region)
 	return mm_iommu_region_size(region) >> PAGE_SHIFT;
 }
 
-/*
- * How many of @pages are consecutive, from the first one on, at most @max.  Where their structures
- * are one array, these can be compared, which is cheaper; else only the numbers tell.
- */
-static unsigned long pages_run(struct page **pages, unsigned long max)
-{
-	const bool array = IS_ENABLED(CONFIG_FLATMEM) || IS_ENABLED(CONFIG_SPARSEMEM_VMEMMAP);
-	const unsigned long pfn = page_to_pfn(pages[0]);
-	unsigned long n;
-
-	for (n = 1; n < max; n++)
-		if (array ? pages[n] != pages[0] + n : page_to_pfn(pages[n]) != pfn + n)
-			break;
-	return n;
-}
-
-/* Store where @n pages from user address @ua on are. */
-static int region_store(struct mm_iommu_region *region, unsigned long ua, struct page **pages,
-			unsigned long n)
-{
-	unsigned long done, run;
-	int ret;
-
-	for (done = 0; done < n; done += run) {
-		run = pages_run(pages + done, n - done);
-		ret = mm_iommu_blocks_add(&region->blocks, ua + (done << PAGE_SHIFT),
-					  page_to_phys(pages[done]), run << PAGE_SHIFT);
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
-/* Whether @n pages from user address @ua on are those that are stored. */
-static bool region_has(const struct mm_iommu_region *region, unsigned long ua,
-		       struct page **pages, unsigned long n)
-{
-	unsigned long i;
-
-	for (i = 0; i < n; i++, ua += PAGE_SIZE)
-		if (page_to_phys(pages[i]) != mm_iommu_blocks_hpa(&region->blocks, ua))
-			return false;
-	return true;
-}
-
-/*
- * Unpin @left consecutive pages from @pfn on.  This goes by folios, within which pages
- * are contiguous in every sense: the structures of a longer run need not be, see
- * pages_run().
- */
-static noinline void folios_unpin(unsigned long pfn, unsigned long left, bool written)
-{
-	unsigned long folios = 0, n;
-	struct folio *folio;
-
-	for (; left; left -= n, pfn += n) {
-		folio = page_folio(pfn_to_page(pfn));
-		n = min(left, folio_pfn(folio) + folio_nr_pages(folio) - pfn);
-		if (written && !folio_test_dirty(folio)) {
-			folio_lock(folio);
-			folio_mark_dirty(folio);
-			folio_unlock(folio);
-		}
-		unpin_user_folio(folio, n);
-		if (++folios % PIN_BATCH == 0)
-			cond_resched();
-	}
-}
-
-/*
- * Unpin a contiguous piece of a region; where pages are all over the place, it is one, and
- * the compiler is told, for there are most pieces then: 4 of 122 instructions a page.
- */
-static void run_unpin(u64 hpa, unsigned long bytes, void *unused)
-{
-	if (likely(bytes == PAGE_SIZE))
-		unpin_user_page(pfn_to_page(PHYS_PFN(hpa)));
-	else
-		folios_unpin(PHYS_PFN(hpa), bytes >> PAGE_SHIFT, false);
-}
-
-static void run_unpin_written(u64 hpa, unsigned long bytes, void *unused)
-{
-	folios_unpin(PHYS_PFN(hpa), bytes >> PAGE_SHIFT, true);
-}
-
-/* Let go of the pages below user address @end, whose places are stored. */
-static void region_unpin(struct mm_iommu_region *region, unsigned long end)
-{
-	if (region->written)
-		mm_iommu_blocks_runs(&region->blocks, end, run_unpin_written, NULL);
-	else
-		mm_iommu_blocks_runs(&region->blocks, end, run_unpin, NULL);
-}
-
-/*
- * Pin up to @want pages from user address @ua on; at most a batch.
- * Return: how many, or a negative errno when none was.
- */
-static long pages_pin(unsigned long ua, unsigned long want, struct page **pages)
-{
-	long got;
-
-	if (fatal_signal_pending(current))
-		return -EINTR;
-	got = pin_user_pages_fast(ua, min(want, PIN_BATCH), FOLL_WRITE | FOLL_LONGTERM, pages);
-	if (got > 0)
-		return got;
-	/* Who is killed while waiting for mmap_lock gets other errnos from there. */
-	if (fatal_signal_pending(current))
-		return -EINTR;
-	return got == -ENOMEM ? -ENOMEM : -EFAULT;
-}
-
-/* An array for a batch of the pages of a region. */
-static struct page **region_batch(const struct mm_iommu_region *region)
-{
-	return kmalloc_array(min(PIN_BATCH, region_pages(region)), sizeof(struct page *),
-			     GFP_KERNEL_ACCOUNT);
-}
-
-/* Pin and store all pages of a pending region, or none and a negative errno. */
-static int region_pin(struct mm_iommu_region *region)
-{
-	unsigned long ua = region->ua, left = region_pages(region);
-	struct page **pages = region_batch(region);
-	int ret = pages ? 0 : -ENOMEM;
-	long got;
-
-	ret = mm_iommu_blocks_init(&region->blocks, region->ua, region->last) ?: ret;
-	while (left && !ret) {
-		got = pages_pin(ua, left, pages);
-		if (got < 0) {
-			ret = got;
-			break;
-		}
-		ret = region_store(region, ua, pages, got);
-		if (ret) {
-			unpin_user_pages(pages, got);
-			break;
-		}
-		ua += got << PAGE_SHIFT;
-		left -= got;
-		cond_resched();
-	}
-	kfree(pages);
-	if (ret) {
-		region_unpin(region, ua);
-		mm_iommu_blocks_free(&region->blocks);
-	}
-	return ret;
-}
-
-/*
- * Whether what is mapped now in the range of an orphan are its pages.
- * Return: 0; -EBUSY when they are not, or another negative errno of pages_pin().
- */
-static int region_compare(struct mm_iommu_region *region)
-{
-	unsigned long ua = region->ua, left = region_pages(region);
-	struct page **pages = region_batch(region);
-	int ret = pages ? 0 : -ENOMEM;
-	long got;
-
-	while (left && !ret) {
-		got = pages_pin(ua, left, pages);
-		if (got < 0) {
-			ret = got;
-			break;
-		}
-		if (!region_has(region, ua, pages, got))
-			ret = -EBUSY;
-		unpin_user_pages(pages, got);
-		ua += got << PAGE_SHIFT;
-		left -= got;
-		cond_resched();
-	}
-	kfree(pages);
-	return ret;
-}
-
 /* Context: process; nobody can reach the region any more but walkers of the tree. */
 static void region_let_go(struct mm_iommu_region *region)
 {
-	region_unpin(region, region->last + 1);
+	mm_iommu_pages_unpin(&region->blocks, region->written);
 	mm_iommu_blocks_free(&region->blocks);
 }
 
@@ -378,7 +199,8 @@ static void region_uncharge(struct mm_iommu_region *region)
 	struct mm_iommu_regions *regions = regions_of(region->mm);
 
 	account_locked_vm(region->mm, region_pages(region), false);
-	if (atomic_long_dec_and_test(&regions->leaving) && wq_has_sleeper(&regions->wait))
+	if (atomic_long_dec_and_test(&regions->leaving) &&
+	    wq_has_sleeper(&regions->wait))
 		wake_up_all(&regions->wait);
 	kfree_rcu(region, rcu);
 }
@@ -398,8 +220,8 @@ static void region_later(struct work_struct *work)
 }
 
 /* Only who finds a list empty queues the item, which is what takes the list. */
-static void region_pass_on(struct mm_iommu_region *region, struct llist_head *list,
-			   struct work_struct *work)
+static void region_pass_on(struct mm_iommu_region *region,
+			   struct llist_head *list, struct work_struct *work)
 {
 	if (llist_add(&region->gone, list))
 		region_later(work);
@@ -443,12 +265,14 @@ static void regions_uncharge_work(struct work_struct *work)
 }
 
 /* A region that is not in the tree yet; pending, for the caller to fill. */
-static struct mm_iommu_region *region_new(struct mm_struct *mm, unsigned long ua,
-					  unsigned long last)
+static struct mm_iommu_region *region_new(struct mm_struct *mm,
+					  unsigned long ua, unsigned long last)
 {
 	struct mm_iommu_region *region;
 
-	region = region_cache ? kmem_cache_zalloc(region_cache, GFP_KERNEL_ACCOUNT) : NULL;
+	region = region_cache ?
+			 kmem_cache_zalloc(region_cache, GFP_KERNEL_ACCOUNT) :
+			 NULL;
 	if (!region)
 		return NULL;
 	region->mm = mm;
@@ -463,7 +287,8 @@ static struct mm_iommu_region *region_new(struct mm_struct *mm, unsigned long ua
  * Charge a region.  Memory whose last count is gone, UNMAP or the end of a container
  * having returned, may still be charged: then wait for that to end, and try once more.
  */
-static int region_charge(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+static int region_charge(struct mm_iommu_regions *regions,
+			 struct mm_iommu_region *region)
 {
 	int ret;
 
@@ -471,13 +296,15 @@ static int region_charge(struct mm_iommu_regions *regions, struct mm_iommu_regio
 	ret = account_locked_vm(region->mm, region_pages(region), true);
 	if (ret != -ENOMEM)
 		return ret;
-	if (wait_event_killable(regions->wait, !atomic_long_read(&regions->leaving)))
+	if (wait_event_killable(regions->wait,
+				!atomic_long_read(&regions->leaving)))
 		return -EINTR;
 	return account_locked_vm(region->mm, region_pages(region), true);
 }
 
 /* A region is complete: from now on TCEs may be added. */
-static void region_publish(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+static void region_publish(struct mm_iommu_regions *regions,
+			   struct mm_iommu_region *region)
 {
 	lockdep_assert_held(&regions->lock);
 	/* Pairs with region_usable(): the rest of it comes first. */
@@ -485,7 +312,8 @@ static void region_publish(struct mm_iommu_regions *regions, struct mm_iommu_reg
 }
 
 /* A region is no longer pending: whoever waited looks again. */
-static void region_settle(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+static void region_settle(struct mm_iommu_regions *regions,
+			  struct mm_iommu_region *region)
 {
 	lockdep_assert_held(&regions->lock);
 	region->pending = false;
@@ -497,14 +325,17 @@ static void region_settle(struct mm_iommu_regions *regions, struct mm_iommu_regi
  * Charge and pin a pending region and make it regular, or let it go again.
  * Return: 0 or a negative errno.
  */
-static int region_fill(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+static int region_fill(struct mm_iommu_regions *regions,
+		       struct mm_iommu_region *region)
 {
 	int ret = region_charge(regions, region);
 
 	if (!ret) {
-		ret = region_pin(region);
+		ret = mm_iommu_pages_pin(&region->blocks, region->ua,
+					 region->last);
 		if (ret)
-			account_locked_vm(region->mm, region_pages(region), false);
+			account_locked_vm(region->mm, region_pages(region),
+					  false);
 	}
 	scoped_guard(mutex, &regions->lock) {
 		region_settle(regions, region);
@@ -550,13 +381,15 @@ static void regions_cleanup_work(struct work_struct *work)
 
 	mutex_lock(&regions->lock);
 	while ((rb = rb_first(&regions->tree.tree[0]))) {
-		region = to_region(container_of(rb, struct latch_tree_node, node[0]));
+		region = to_region(
+			container_of(rb, struct latch_tree_node, node[0]));
 		region_unlink(regions, region);
-		region_unpin(region, region->last + 1);
+		mm_iommu_pages_unpin(&region->blocks, region->written);
 		mm_iommu_blocks_free(&region->blocks);
 		kfree_rcu(region, rcu);
 		atomic_long_inc(&mm_iommu_forgotten);
-		pr_warn_ratelimited("mm_iommu: a region of a dead mm was still registered\n");
+		pr_warn_ratelimited(
+			"mm_iommu: a region of a dead mm was still registered\n");
 		cond_resched();
 	}
 	mutex_unlock(&regions->lock);
@@ -596,10 +429,11 @@ static struct mm_iommu_regions *regions_get(struct mm_struct *mm)
  * its pages are still what is mapped there.  The caller has made it pending, and counts.
  * Return: 0, or a negative errno: it is an orphan as before.
  */
-static int region_adopt(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+static int region_adopt(struct mm_iommu_regions *regions,
+			struct mm_iommu_region *region)
 {
 	struct mm_struct *mm = region->mm;
-	int ret = region_compare(region);
+	int ret = mm_iommu_pages_compare(&region->blocks);
 
 	scoped_guard(mutex, &regions->lock) {
 		region_settle(regions, region);
@@ -617,8 +451,9 @@ static int region_adopt(struct mm_iommu_regions *regions, struct mm_iommu_region
  * A region in the range of @new, or NULL; -EINTR after a fatal signal.  A region without
  * a count left waits for its work item only; take it out of the way.
  */
-static struct mm_iommu_region *region_find_counted(struct mm_iommu_regions *regions,
-						   const struct mm_iommu_region *new)
+static struct mm_iommu_region *
+region_find_counted(struct mm_iommu_regions *regions,
+		    const struct mm_iommu_region *new)
 {
 	struct mm_iommu_region *region;
 
@@ -636,9 +471,9 @@ static struct mm_iommu_region *region_find_counted(struct mm_iommu_regions *regi
 
 /* How a registration goes on. */
 enum claim {
-	CLAIM_SHARED,	/* the region is registered once more */
-	CLAIM_NEW,	/* a new region is pending, for the caller to fill */
-	CLAIM_ORPHAN,	/* an orphan is pending, for the caller to adopt */
+	CLAIM_SHARED, /* the region is registered once more */
+	CLAIM_NEW, /* a new region is pending, for the caller to fill */
+	CLAIM_ORPHAN, /* an orphan is pending, for the caller to adopt */
 };
 
 /*
@@ -647,7 +482,8 @@ enum claim {
  * Return: an enum claim, and *@pregion is that region; -EAGAIN when somebody else has
  * made it pending, *@seen tells for which change of settled to wait; another negative errno.
  */
-static int region_claim(struct mm_iommu_regions *regions, struct mm_iommu_region *new,
+static int region_claim(struct mm_iommu_regions *regions,
+			struct mm_iommu_region *new,
 			struct mm_iommu_region **pregion, unsigned long *seen)
 {
 	struct mm_iommu_region *region;
@@ -678,7 +514,8 @@ static int region_claim(struct mm_iommu_regions *regions, struct mm_iommu_region
 }
 
 /* The same, having waited for whoever is at it. */
-static int region_claim_wait(struct mm_iommu_regions *regions, struct mm_iommu_region *new,
+static int region_claim_wait(struct mm_iommu_regions *regions,
+			     struct mm_iommu_region *new,
 			     struct mm_iommu_region **pregion)
 {
 	unsigned long seen;
@@ -686,7 +523,8 @@ static int region_claim_wait(struct mm_iommu_regions *regions, struct mm_iommu_r
 
 	mm_iommu_wait_map(&pending_map);
 	while ((ret = region_claim(regions, new, pregion, &seen)) == -EAGAIN)
-		if (wait_event_killable(regions->wait, READ_ONCE(regions->settled) != seen))
+		if (wait_event_killable(regions->wait,
+					READ_ONCE(regions->settled) != seen))
 			return -EINTR;
 	return ret;
 }
@@ -714,8 +552,8 @@ static int region_claim_wait(struct mm_iommu_regions *regions, struct mm_iommu_r
  * RLIMIT_MEMLOCK, the latter only when what is just being let go has been waited for;
  * -EINTR; -EPERM for another process.  On failure nothing has changed.
  */
-int mm_iommu_register(struct mm_struct *mm, unsigned long ua, unsigned long size,
-		      struct mm_iommu_region **pregion)
+int mm_iommu_register(struct mm_struct *mm, unsigned long ua,
+		      unsigned long size, struct mm_iommu_region **pregion)
 {
 	struct mm_iommu_region *new, *region = NULL;
 	struct mm_iommu_regions *regions;
@@ -724,7 +562,8 @@ int mm_iommu_register(struct mm_struct *mm, unsigned long ua, unsigned long size
 
 	if (mm != current->mm)
 		return -EPERM;
-	if (!size || !PAGE_ALIGNED(ua | size) || check_add_overflow(ua, size - 1, &last))
+	if (!size || !PAGE_ALIGNED(ua | size) ||
+	    check_add_overflow(ua, size - 1, &last))
 		return -EINVAL;
 	if (!access_ok((void __user *)ua, size))
 		return -EFAULT;
@@ -754,7 +593,8 @@ EXPORT_SYMBOL_GPL(mm_iommu_register);
  * Take back one registration.  0: the caller is done; -EBUSY: it was the last one,
  * and TCEs remain; 1: the region is out of the tree and now the caller's to destroy.
  */
-static int region_unuse(struct mm_iommu_regions *regions, struct mm_iommu_region *region)
+static int region_unuse(struct mm_iommu_regions *regions,
+			struct mm_iommu_region *region)
 {
 	lockdep_assert_held(&regions->lock);
 	if (region->used > 1) {
@@ -782,7 +622,8 @@ static int region_unuse(struct mm_iommu_regions *regions, struct mm_iommu_region
  * -EBUSY when it is the last and TCEs point into the region: nothing has changed, and
  * the caller may try again.
  */
-int mm_iommu_unregister_start(struct mm_struct *mm, struct mm_iommu_region *region)
+int mm_iommu_unregister_start(struct mm_struct *mm,
+			      struct mm_iommu_region *region)
 {
 	struct mm_iommu_regions *regions = regions_of(mm);
 
@@ -864,15 +705,15 @@ EXPORT_SYMBOL_GPL(mm_iommu_abandon);
  * The region that a TCE for @ua may point into, or NULL.
  * Context: RCU read section, or real mode as described at mm_iommu_hold_rm().
  */
-static __always_inline struct mm_iommu_region *region_for_tce(struct mm_struct *mm,
-							      unsigned long ua,
-							      unsigned int page_shift)
+static __always_inline struct mm_iommu_region *
+region_for_tce(struct mm_struct *mm, unsigned long ua, unsigned int page_shift)
 {
 	struct mm_iommu_regions *regions = regions_of(mm);
 	struct mm_iommu_region *region;
 
 	region = regions ? region_find(regions, ua, ua) : NULL;
-	if (!region || !region_usable(region) || page_shift > region->blocks.shift)
+	if (!region || !region_usable(region) ||
+	    page_shift > region->blocks.shift)
 		return NULL;
 	/* The last block may end before the IOMMU page does. */
 	return (region->last - ua + 1) >> page_shift ? region : NULL;
@@ -948,12 +789,15 @@ EXPORT_SYMBOL_GPL(mm_iommu_owner);
  * Context: Real mode, see above.
  * Return: the region, its mapped count raised; NULL as for mm_iommu_hold().
  */
-notrace struct mm_iommu_region *mm_iommu_hold_rm(struct mm_struct *mm, unsigned long ua,
+notrace struct mm_iommu_region *mm_iommu_hold_rm(struct mm_struct *mm,
+						 unsigned long ua,
 						 unsigned int page_shift)
 {
 	struct mm_iommu_region *region = region_for_tce(mm, ua, page_shift);
 
-	return region && atomic_long_add_unless(&region->mapped, 1, 0) ? region : NULL;
+	return region && atomic_long_add_unless(&region->mapped, 1, 0) ?
+		       region :
+		       NULL;
 }
 
 NOKPROBE_SYMBOL(mm_iommu_hold_rm);
@@ -966,7 +810,8 @@ NOKPROBE_SYMBOL(mm_iommu_hold_rm);
  * Context: Real mode, see above.
  * Return: the region; it stays until the caller drops the count of that TCE.
  */
-notrace struct mm_iommu_region *mm_iommu_owner_rm(struct mm_struct *mm, unsigned long ua)
+notrace struct mm_iommu_region *mm_iommu_owner_rm(struct mm_struct *mm,
+						  unsigned long ua)
 {
 	struct mm_iommu_regions *regions = regions_of(mm);
 
@@ -992,7 +837,8 @@ notrace bool mm_iommu_drop_rm(struct mm_iommu_region *region)
 	do {
 		if (mapped == 1)
 			return false;
-	} while (!atomic_long_try_cmpxchg(&region->mapped, &mapped, mapped - 1));
+	} while (
+		!atomic_long_try_cmpxchg(&region->mapped, &mapped, mapped - 1));
 	return true;
 }
 
@@ -1007,7 +853,8 @@ NOKPROBE_SYMBOL(mm_iommu_drop_rm);
  * Context: Any, virtual mode.
  * Return: whether it could; the answer may be outdated when it arrives.
  */
-bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua, unsigned int page_shift)
+bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua,
+		       unsigned int page_shift)
 {
 	guard(rcu)();
 	return region_for_tce(mm, ua, page_shift);
@@ -1040,7 +887,8 @@ void mm_iommu_cleanup(struct mm_struct *mm)
  */
 static int __init mm_iommu_setup(void)
 {
-	region_cache = KMEM_CACHE(mm_iommu_region, SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT);
+	region_cache =
+		KMEM_CACHE(mm_iommu_region, SLAB_HWCACHE_ALIGN | SLAB_ACCOUNT);
 	region_wq = alloc_workqueue("mm_iommu", WQ_UNBOUND, 0);
 	return region_cache && region_wq ? 0 : -ENOMEM;
 }

@@ -13,7 +13,7 @@ struct iommu_table;
 struct mm_struct;
 
 /* Runs of old owners that one call of the exchange operation can report. */
-#define IOMMU_TCE_RUNS	16
+#define IOMMU_TCE_RUNS 16
 
 /**
  * struct iommu_tce_run - consecutive entries whose owners were consecutive too
@@ -78,12 +78,13 @@ struct iommu_tce_change {
  *
  * Return: false when there was no room; the entry must not be changed then.
  */
-static inline bool iommu_tce_record_old(struct iommu_tce_change *change, u64 owner,
-					unsigned int page_shift)
+static inline bool iommu_tce_record_old(struct iommu_tce_change *change,
+					u64 owner, unsigned int page_shift)
 {
 	struct iommu_tce_run *run = &change->runs[change->nr_runs];
 
-	if (change->nr_runs && run[-1].owner + ((u64)run[-1].n << page_shift) == owner) {
+	if (change->nr_runs &&
+	    run[-1].owner + ((u64)run[-1].n << page_shift) == owner) {
 		run[-1].n++;
 		return true;
 	}
@@ -115,13 +116,14 @@ static inline void iommu_tce_end_run(struct iommu_tce_change *change, u64 next,
 }
 
 /* What the @i-th TCE of a change is to be; @page_shift is that of the table. */
-static inline u64 iommu_tce_new(const struct iommu_tce_change *change, unsigned long i,
-				unsigned int page_shift)
+static inline u64 iommu_tce_new(const struct iommu_tce_change *change,
+				unsigned long i, unsigned int page_shift)
 {
 	unsigned long offset = change->hpa_offset + (i << page_shift);
 	unsigned long in_block = offset & ((1UL << change->hpa_shift) - 1);
 
-	return (change->hpas[offset >> change->hpa_shift] + in_block) | change->perm;
+	return (change->hpas[offset >> change->hpa_shift] + in_block) |
+	       change->perm;
 }
 
 /**
@@ -141,15 +143,18 @@ struct iommu_tce_request {
 };
 
 int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req);
-int iommu_tce_unmap(struct iommu_table *tbl, const struct iommu_tce_request *req);
-int iommu_tce_unmap_all(struct iommu_table *tbl, struct mm_struct *mm, unsigned long *cleared);
+int iommu_tce_unmap(struct iommu_table *tbl,
+		    const struct iommu_tce_request *req);
+int iommu_tce_unmap_all(struct iommu_table *tbl, struct mm_struct *mm,
+			unsigned long *cleared);
 int iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm);
-void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm, unsigned long pages);
+void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm,
+			 unsigned long pages);
 
 #ifdef CONFIG_SPAPR_TCE_IOMMU
 void iommu_tce_uncharge(struct iommu_table *tbl);
 #else
-#define iommu_tce_uncharge(tbl)	((void)(tbl))
+#define iommu_tce_uncharge(tbl) ((void)(tbl))
 #endif
 
 #endif /* _ASM_POWERPC_IOMMU_TCE_H */

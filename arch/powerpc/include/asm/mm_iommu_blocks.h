@@ -26,15 +26,15 @@
 #include <linux/types.h>
 
 /* The largest hugepage is 16G, and so is the largest IOMMU page. */
-#define MM_IOMMU_BLOCK_SHIFT_MAX	34
+#define MM_IOMMU_BLOCK_SHIFT_MAX 34
 
 /* Host physical addresses are kept in chunks of this many (4 KiB of memory). */
-#define MM_IOMMU_CHUNK_ENTRIES	512UL
+#define MM_IOMMU_CHUNK_ENTRIES 512UL
 
 /* Chunks are kept in directories of this many (16 KiB of memory). */
-#define MM_IOMMU_DIR_CHUNKS	2048UL
+#define MM_IOMMU_DIR_CHUNKS 2048UL
 
-#define MM_IOMMU_DIR_ENTRIES	(MM_IOMMU_DIR_CHUNKS * MM_IOMMU_CHUNK_ENTRIES)
+#define MM_IOMMU_DIR_ENTRIES (MM_IOMMU_DIR_CHUNKS * MM_IOMMU_CHUNK_ENTRIES)
 
 /**
  * struct mm_iommu_blocks - host physical addresses of the memory from @first to @last
@@ -57,45 +57,52 @@ struct mm_iommu_blocks {
 };
 
 /* The number of the block that holds user address @ua. */
-static inline unsigned long mm_iommu_blocks_index(const struct mm_iommu_blocks *blocks,
-						  unsigned long ua)
+static inline unsigned long
+mm_iommu_blocks_index(const struct mm_iommu_blocks *blocks, unsigned long ua)
 {
 	return (ua >> blocks->shift) - (blocks->first >> blocks->shift);
 }
 
 /* The address of block number @i, behind it the rest of its chunk. */
-static inline u64 *mm_iommu_blocks_at(const struct mm_iommu_blocks *blocks, unsigned long i)
+static inline u64 *mm_iommu_blocks_at(const struct mm_iommu_blocks *blocks,
+				      unsigned long i)
 {
 	u64 **dir = blocks->top[i / MM_IOMMU_DIR_ENTRIES];
 
-	return dir[i / MM_IOMMU_CHUNK_ENTRIES % MM_IOMMU_DIR_CHUNKS] + i % MM_IOMMU_CHUNK_ENTRIES;
+	return dir[i / MM_IOMMU_CHUNK_ENTRIES % MM_IOMMU_DIR_CHUNKS] +
+	       i % MM_IOMMU_CHUNK_ENTRIES;
 }
 
 /* Host physical address of user address @ua.  Context: any, also real mode. */
-static inline u64 mm_iommu_blocks_hpa(const struct mm_iommu_blocks *blocks, unsigned long ua)
+static inline u64 mm_iommu_blocks_hpa(const struct mm_iommu_blocks *blocks,
+				      unsigned long ua)
 {
 	return *mm_iommu_blocks_at(blocks, mm_iommu_blocks_index(blocks, ua)) |
 	       (ua & ((1UL << blocks->shift) - 1));
 }
 
-static inline unsigned long mm_iommu_blocks_count(const struct mm_iommu_blocks *blocks)
+static inline unsigned long
+mm_iommu_blocks_count(const struct mm_iommu_blocks *blocks)
 {
 	return mm_iommu_blocks_index(blocks, blocks->last) + 1;
 }
 
-static inline unsigned long mm_iommu_blocks_dirs(const struct mm_iommu_blocks *blocks)
+static inline unsigned long
+mm_iommu_blocks_dirs(const struct mm_iommu_blocks *blocks)
 {
 	return (mm_iommu_blocks_count(blocks) - 1) / MM_IOMMU_DIR_ENTRIES + 1;
 }
 
 /* How many chunks the directory has that is the @i-th of the top. */
-static inline unsigned long mm_iommu_blocks_chunks(const struct mm_iommu_blocks *blocks,
-						   unsigned long i)
+static inline unsigned long
+mm_iommu_blocks_chunks(const struct mm_iommu_blocks *blocks, unsigned long i)
 {
-	unsigned long left = mm_iommu_blocks_count(blocks) - i * MM_IOMMU_DIR_ENTRIES;
+	unsigned long left =
+		mm_iommu_blocks_count(blocks) - i * MM_IOMMU_DIR_ENTRIES;
 
-	return left < MM_IOMMU_DIR_ENTRIES ? (left - 1) / MM_IOMMU_CHUNK_ENTRIES + 1 :
-					     MM_IOMMU_DIR_CHUNKS;
+	return left < MM_IOMMU_DIR_ENTRIES ?
+		       (left - 1) / MM_IOMMU_CHUNK_ENTRIES + 1 :
+		       MM_IOMMU_DIR_CHUNKS;
 }
 
 /* Free all memory of the store.  Context: may sleep. */
@@ -121,15 +128,18 @@ static inline void mm_iommu_blocks_free(struct mm_iommu_blocks *blocks)
 }
 
 /* Blocks of another size, none of them known yet.  Return: 0 or -ENOMEM. */
-static inline int mm_iommu_blocks_size(struct mm_iommu_blocks *blocks, unsigned int shift)
+static inline int mm_iommu_blocks_size(struct mm_iommu_blocks *blocks,
+				       unsigned int shift)
 {
 	blocks->shift = shift;
 	blocks->chunk = NULL;
-	blocks->dir = mm_iommu_blocks_count(blocks) > MM_IOMMU_CHUNK_ENTRIES ? NULL :
-									       &blocks->chunk;
+	blocks->dir = mm_iommu_blocks_count(blocks) > MM_IOMMU_CHUNK_ENTRIES ?
+			      NULL :
+			      &blocks->chunk;
 	blocks->top = &blocks->dir;
 	if (mm_iommu_blocks_dirs(blocks) > 1)
-		blocks->top = kcalloc(mm_iommu_blocks_dirs(blocks), sizeof(*blocks->top),
+		blocks->top = kcalloc(mm_iommu_blocks_dirs(blocks),
+				      sizeof(*blocks->top),
 				      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	return blocks->top ? 0 : -ENOMEM;
 }
@@ -153,8 +163,8 @@ static inline void mm_iommu_blocks_move(struct mm_iommu_blocks *to,
  *
  * Return: 0 or -ENOMEM.  mm_iommu_blocks_free() may be called in any case.
  */
-static inline int mm_iommu_blocks_init(struct mm_iommu_blocks *blocks, unsigned long first,
-				       unsigned long last)
+static inline int mm_iommu_blocks_init(struct mm_iommu_blocks *blocks,
+				       unsigned long first, unsigned long last)
 {
 	blocks->first = first;
 	blocks->last = last;
@@ -165,13 +175,15 @@ static inline int mm_iommu_blocks_init(struct mm_iommu_blocks *blocks, unsigned 
  * The chunk that has block number @i, a multiple of MM_IOMMU_CHUNK_ENTRIES; it is made
  * if need be.  NULL: no memory.
  */
-static inline u64 *mm_iommu_blocks_make(struct mm_iommu_blocks *blocks, unsigned long i)
+static inline u64 *mm_iommu_blocks_make(struct mm_iommu_blocks *blocks,
+					unsigned long i)
 {
 	u64 ***dir = &blocks->top[i / MM_IOMMU_DIR_ENTRIES], **chunk;
 	unsigned long count;
 
 	if (!*dir)
-		*dir = kcalloc(mm_iommu_blocks_chunks(blocks, i / MM_IOMMU_DIR_ENTRIES),
+		*dir = kcalloc(mm_iommu_blocks_chunks(blocks,
+						      i / MM_IOMMU_DIR_ENTRIES),
 			       sizeof(**dir), GFP_KERNEL_ACCOUNT);
 	if (!*dir)
 		return NULL;
@@ -189,8 +201,9 @@ static inline u64 *mm_iommu_blocks_make(struct mm_iommu_blocks *blocks, unsigned
  * Set the blocks of a contiguous piece that may lie in blocks of this size.
  * Return: 0, -ENOMEM, or -EINTR after a fatal signal.
  */
-static inline int mm_iommu_blocks_put(struct mm_iommu_blocks *blocks, unsigned long ua,
-				      u64 hpa, unsigned long bytes)
+static inline int mm_iommu_blocks_put(struct mm_iommu_blocks *blocks,
+				      unsigned long ua, u64 hpa,
+				      unsigned long bytes)
 {
 	unsigned long i = mm_iommu_blocks_index(blocks, ua);
 	unsigned long end = mm_iommu_blocks_index(blocks, ua + bytes - 1) + 1;
@@ -220,10 +233,11 @@ static inline int mm_iommu_blocks_put(struct mm_iommu_blocks *blocks, unsigned l
  * Cut what is known up to user address @end into blocks of 1 << @shift bytes.
  * Return: 0; -ENOMEM, or -EINTR after a fatal signal: nothing has changed.
  */
-static inline int mm_iommu_blocks_refine(struct mm_iommu_blocks *blocks, unsigned int shift,
-					 unsigned long end)
+static inline int mm_iommu_blocks_refine(struct mm_iommu_blocks *blocks,
+					 unsigned int shift, unsigned long end)
 {
-	struct mm_iommu_blocks fine = { .first = blocks->first, .last = blocks->last };
+	struct mm_iommu_blocks fine = { .first = blocks->first,
+					.last = blocks->last };
 	unsigned long ua, bytes, n = 0;
 	int ret;
 
@@ -236,10 +250,12 @@ static inline int mm_iommu_blocks_refine(struct mm_iommu_blocks *blocks, unsigne
 				break;
 			}
 		}
-		bytes = (1UL << blocks->shift) - (ua & ((1UL << blocks->shift) - 1));
+		bytes = (1UL << blocks->shift) -
+			(ua & ((1UL << blocks->shift) - 1));
 		if (bytes > end - ua)
 			bytes = end - ua;
-		ret = mm_iommu_blocks_put(&fine, ua, mm_iommu_blocks_hpa(blocks, ua), bytes);
+		ret = mm_iommu_blocks_put(
+			&fine, ua, mm_iommu_blocks_hpa(blocks, ua), bytes);
 	}
 	if (ret) {
 		mm_iommu_blocks_free(&fine);
@@ -259,8 +275,9 @@ static inline int mm_iommu_blocks_refine(struct mm_iommu_blocks *blocks, unsigne
  *
  * Return: 0; -ENOMEM, or -EINTR after a fatal signal: what was stored before remains.
  */
-static inline int mm_iommu_blocks_add(struct mm_iommu_blocks *blocks, unsigned long ua,
-				      u64 hpa, unsigned long bytes)
+static inline int mm_iommu_blocks_add(struct mm_iommu_blocks *blocks,
+				      unsigned long ua, u64 hpa,
+				      unsigned long bytes)
 {
 	unsigned long i = mm_iommu_blocks_index(blocks, ua);
 	unsigned long mask = (1UL << blocks->shift) - 1;
@@ -268,13 +285,15 @@ static inline int mm_iommu_blocks_add(struct mm_iommu_blocks *blocks, unsigned l
 	int ret;
 
 	/* One whole block, in the chunk that the block before it made. */
-	if (bytes == mask + 1 && !((ua | hpa) & mask) && i % MM_IOMMU_CHUNK_ENTRIES) {
+	if (bytes == mask + 1 && !((ua | hpa) & mask) &&
+	    i % MM_IOMMU_CHUNK_ENTRIES) {
 		*mm_iommu_blocks_at(blocks, i) = hpa;
 		return 0;
 	}
 
 	/* A block can neither hold two pieces nor lie at an odd place. */
-	if (ua & mask && ua != blocks->first && hpa != mm_iommu_blocks_hpa(blocks, ua - 1) + 1)
+	if (ua & mask && ua != blocks->first &&
+	    hpa != mm_iommu_blocks_hpa(blocks, ua - 1) + 1)
 		wrong |= ua;
 	if (wrong & mask) {
 		ret = mm_iommu_blocks_refine(blocks, __builtin_ctzl(wrong), ua);
@@ -293,11 +312,10 @@ static inline int mm_iommu_blocks_add(struct mm_iommu_blocks *blocks, unsigned l
  *
  * Context: may sleep.
  */
-static __always_inline void mm_iommu_blocks_runs(const struct mm_iommu_blocks *blocks,
-						 unsigned long end,
-						 void (*fn)(u64 hpa, unsigned long bytes,
-							    void *arg),
-						 void *arg)
+static __always_inline void
+mm_iommu_blocks_runs(const struct mm_iommu_blocks *blocks, unsigned long end,
+		     void (*fn)(u64 hpa, unsigned long bytes, void *arg),
+		     void *arg)
 {
 	const unsigned long size = 1UL << blocks->shift;
 	const unsigned long offset = blocks->first & (size - 1);

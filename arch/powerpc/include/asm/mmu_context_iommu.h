@@ -59,7 +59,8 @@ struct mm_iommu_region {
 	struct rcu_head rcu;
 };
 
-static inline unsigned long mm_iommu_region_size(const struct mm_iommu_region *region)
+static inline unsigned long
+mm_iommu_region_size(const struct mm_iommu_region *region)
 {
 	return region->last - region->ua + 1;
 }
@@ -79,9 +80,11 @@ static inline const u64 *mm_iommu_hpas(const struct mm_iommu_region *region,
 	const struct mm_iommu_blocks *blocks = &region->blocks;
 	unsigned long i = mm_iommu_blocks_index(blocks, ua);
 	unsigned long slot = i % MM_IOMMU_CHUNK_ENTRIES;
-	unsigned long chunk_bytes = (MM_IOMMU_CHUNK_ENTRIES - slot) << blocks->shift;
+	unsigned long chunk_bytes = (MM_IOMMU_CHUNK_ENTRIES - slot)
+				    << blocks->shift;
 
-	*bytes = min(chunk_bytes - (ua & ((1UL << blocks->shift) - 1)), region->last - ua + 1);
+	*bytes = min(chunk_bytes - (ua & ((1UL << blocks->shift) - 1)),
+		     region->last - ua + 1);
 	return mm_iommu_blocks_at(blocks, i);
 }
 
@@ -92,9 +95,9 @@ static inline const u64 *mm_iommu_hpas(const struct mm_iommu_region *region,
  * without CONFIG_LOCKDEP.  There are no maps then, so it is a macro.
  */
 #ifdef CONFIG_LOCKDEP
-#define mm_iommu_wait_map(map)	lock_map_sync(map)
+#define mm_iommu_wait_map(map) lock_map_sync(map)
 #else
-#define mm_iommu_wait_map(map)	lock_map_acquire(map)	/* nothing */
+#define mm_iommu_wait_map(map) lock_map_acquire(map) /* nothing */
 #endif
 
 /* Remember that the device may write to the region from now on. */
@@ -104,23 +107,27 @@ static inline void mm_iommu_mark_written(struct mm_iommu_region *region)
 		WRITE_ONCE(region->written, true);
 }
 
-int mm_iommu_register(struct mm_struct *mm, unsigned long ua, unsigned long size,
-		      struct mm_iommu_region **pregion);
+int mm_iommu_register(struct mm_struct *mm, unsigned long ua,
+		      unsigned long size, struct mm_iommu_region **pregion);
 int mm_iommu_unregister(struct mm_struct *mm, struct mm_iommu_region *region);
-int mm_iommu_unregister_start(struct mm_struct *mm, struct mm_iommu_region *region);
+int mm_iommu_unregister_start(struct mm_struct *mm,
+			      struct mm_iommu_region *region);
 void mm_iommu_unregister_finish(struct mm_iommu_region *region);
 void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region);
 
 struct mm_iommu_region *mm_iommu_hold(struct mm_struct *mm, unsigned long ua,
-				      unsigned int page_shift, unsigned long *n);
+				      unsigned int page_shift,
+				      unsigned long *n);
 struct mm_iommu_region *mm_iommu_owner(struct mm_struct *mm, unsigned long ua);
 void mm_iommu_drop(struct mm_iommu_region *region, unsigned long n);
-bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua, unsigned int page_shift);
+bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua,
+		       unsigned int page_shift);
 
 /* Real mode; the rules stand above their definitions. */
 struct mm_iommu_region *mm_iommu_hold_rm(struct mm_struct *mm, unsigned long ua,
 					 unsigned int page_shift);
-struct mm_iommu_region *mm_iommu_owner_rm(struct mm_struct *mm, unsigned long ua);
+struct mm_iommu_region *mm_iommu_owner_rm(struct mm_struct *mm,
+					  unsigned long ua);
 bool mm_iommu_drop_rm(struct mm_iommu_region *region);
 
 void mm_iommu_cleanup(struct mm_struct *mm);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * TCE tables of IODA2 PHBs: levels, entries, user view.
+ * TCE tables of IODA2 PHBs: their levels come, are kept, become loose and are freed.
  *
  * A table is a tree of equal levels (pci-ioda-tce.h).  A TCE is a big-endian
  * word: host physical address, TCE_PCI_READ, TCE_PCI_WRITE; it is valid when one
@@ -58,47 +58,14 @@
 #include <asm/iommu_tce.h>
 #include <asm/tce.h>
 #include "pci.h"
-#include "pci-ioda-tce.h"
-
-#define PNV_TCE_VALID		(TCE_PCI_READ | TCE_PCI_WRITE)
-#define PNV_TCE_LOCKS		16
-
-/* At most so many entries, or slots of a level, are looked at under a lock at a time. */
-#define PNV_TCE_STRETCH_BITS	13
-#define PNV_TCE_STRETCH		BIT(PNV_TCE_STRETCH_BITS)
+#include "pci-ioda-tce-tree.h"
 
 /*
  * So many leaves are looked at while levels are kept from all who need them.  Looking
  * over a stretch of slots takes as long as some leaves.
  */
-#define PNV_TCE_TAKE_OUT	1024
-#define PNV_TCE_TAKE_OUT_SKIP	16
-
-struct pnv_tce_lock {
-	spinlock_t lock;	/* for TCEs, owners and counts */
-} ____cacheline_aligned_in_smp;
-
-/**
- * struct pnv_tce_tree - what a powernv table has beyond struct iommu_table
- * @geo: shape of the table; constant
- * @user: the table is for user space and has a shadow; constant
- * @top_shift: log2 of the entries that a slot of the first level covers; constant
- * @unit_bits: log2 of the entries in a unit; constant
- * @levels: held for reading where levels must stay, for writing to take some out
- * @kept: levels whose kill failed; under @levels
- * @locks: the leaf locks; each guards the TCEs, owners and counts of its units
- * @used: valid TCEs in each unit of a single-level table
- */
-struct pnv_tce_tree {
-	struct pnv_tce_geometry geo;
-	bool user;
-	unsigned int top_shift;
-	unsigned int unit_bits;
-	struct rw_semaphore levels;
-	void *kept;
-	struct pnv_tce_lock locks[PNV_TCE_LOCKS];
-	unsigned long used[];
-};
+#define PNV_TCE_TAKE_OUT 1024
+#define PNV_TCE_TAKE_OUT_SKIP 16
 
 unsigned long pnv_ioda_parse_tce_sizes(struct pnv_phb *phb)
 {
@@ -107,7 +74,9 @@ unsigned long pnv_ioda_parse_tce_sizes(struct pnv_phb *phb)
 	u32 shift;
 	int i;
 
-	for (i = 0; !of_property_read_u32_index(dn, "ibm,supported-tce-sizes", i, &shift); i++)
+	for (i = 0; !of_property_read_u32_index(dn, "ibm,supported-tce-sizes",
+						i, &shift);
+	     i++)
 		if (shift < BITS_PER_LONG)
 			sizes |= BIT(shift);
 	if (sizes)
@@ -115,64 +84,10 @@ unsigned long pnv_ioda_parse_tce_sizes(struct pnv_phb *phb)
 
 	/* Firmware that does not say: what all IODA2 PHBs have, and the sizes of PHB3 */
 	sizes = SZ_4K | SZ_64K;
-	if (cpu_has_feature(CPU_FTR_ARCH_207S) && !cpu_has_feature(CPU_FTR_ARCH_300))
+	if (cpu_has_feature(CPU_FTR_ARCH_207S) &&
+	    !cpu_has_feature(CPU_FTR_ARCH_300))
 		sizes |= SZ_16M | SZ_256M;
 	return sizes;
-}
-
-/* One instruction each; as C with READ_ONCE() and a byte swap it would be ten. */
-static __always_inline u64 tce_load(const __be64 *tcep)
-{
-	u64 tce;
-
-	asm volatile(LDX_BE " %0,%y1" : "=r" (tce) : "Z" (*tcep));
-	return tce;
-}
-
-static __always_inline void tce_store(__be64 *tcep, u64 tce)
-{
-	asm volatile(STDX_BE " %1,%y0" : "=Z" (*tcep) : "r" (tce));
-}
-
-/* Nothing is nothing in any byte order. */
-static __always_inline u64 tce_raw(const __be64 *tcep)
-{
-	return (u64 __force)READ_ONCE(*tcep);
-}
-
-static __always_inline void tce_clear(__be64 *tcep)
-{
-	WRITE_ONCE(*tcep, 0);
-}
-
-static __be64 *tce_level_of(u64 pointer)
-{
-	return __va(pointer & ~PNV_TCE_VALID);
-}
-
-static unsigned long tce_level_slots(const struct pnv_tce_geometry *geo)
-{
-	return 1UL << geo->level_bits;
-}
-
-/* The word of the shadow behind a slot of a level. */
-static u64 *tce_shadow(const struct pnv_tce_geometry *geo, __be64 *slot)
-{
-	return (u64 __force *)slot + tce_level_slots(geo);
-}
-
-/* The first slot from @slot on, below @end, that holds something; @end if none does. */
-static unsigned long tce_next_used(const __be64 *level, unsigned long slot, unsigned long end)
-{
-	const __be64 *at = level + slot;
-
-	for (; slot + 8 <= end; slot += 8, at += 8)
-		if (tce_raw(at) | tce_raw(at + 1) | tce_raw(at + 2) | tce_raw(at + 3) |
-		    tce_raw(at + 4) | tce_raw(at + 5) | tce_raw(at + 6) | tce_raw(at + 7))
-			break;
-	while (slot < end && !tce_raw(level + slot))
-		slot++;
-	return slot;
 }
 
 /* The memory of a level, with its shadow if the table has one there: a power of two. */
@@ -196,10 +111,12 @@ static __be64 *tce_level_alloc(const struct iommu_table *tbl, gfp_t gfp)
 		kmemleak_ignore(level);
 		return level;
 	}
-	page = alloc_pages_node(tbl->it_nid, gfp | __GFP_ZERO | __GFP_COMP, get_order(bytes));
+	page = alloc_pages_node(tbl->it_nid, gfp | __GFP_ZERO | __GFP_COMP,
+				get_order(bytes));
 	if (!page)
 		return NULL;
-	mod_lruvec_page_state(page, NR_SECONDARY_PAGETABLE, bytes >> PAGE_SHIFT);
+	mod_lruvec_page_state(page, NR_SECONDARY_PAGETABLE,
+			      bytes >> PAGE_SHIFT);
 	return page_address(page);
 }
 
@@ -217,7 +134,8 @@ static void tce_level_free(const struct pnv_tce_tree *tree, __be64 *level)
 }
 
 /* Publish a new level in @slot unless somebody else was first. */
-static void tce_level_publish(const struct pnv_tce_tree *tree, __be64 *slot, __be64 *level)
+static void tce_level_publish(const struct pnv_tce_tree *tree, __be64 *slot,
+			      __be64 *level)
 {
 	u64 pointer = __pa(level) | PNV_TCE_VALID;
 
@@ -226,57 +144,9 @@ static void tce_level_publish(const struct pnv_tce_tree *tree, __be64 *slot, __b
 		tce_level_free(tree, level);
 }
 
-/**
- * struct tce_walk - where a walk from the first level to a leaf ended
- * @level: the leaf, or the level in which the pointer is missing
- * @slot: the slot for the entry in @level
- * @shift: log2 of how many entries a slot of @level covers; 0 for a leaf
- * @up: the slot that points to @level; NULL for the first level
- */
-struct tce_walk {
-	__be64 *level;
-	unsigned long slot;
-	unsigned int shift;
-	__be64 *up;
-};
-
-/*
- * Walk down for entry @index, to the level whose slots cover 1 << @bottom entries (0:
- * the leaf).  Return: whether all levels on the way exist.
- */
-static __always_inline bool tce_walk(const struct iommu_table *tbl, unsigned long index,
-				     unsigned int bottom, struct tce_walk *walk)
-{
-	const struct pnv_tce_tree *tree = tbl->it_tree;
-	const unsigned int bits = tree->geo.level_bits;
-	const unsigned long mask = tce_level_slots(&tree->geo) - 1;
-	__be64 *level = (__be64 *)tbl->it_base, *up = NULL;
-	unsigned int shift = tree->top_shift;
-	u64 pointer = 1;
-
-	while (shift != bottom) {
-		pointer = tce_load(&level[(index >> shift) & mask]);
-		if (!pointer)
-			break;
-		up = &level[(index >> shift) & mask];
-		level = tce_level_of(pointer);
-		shift -= bits;
-	}
-	walk->level = level;
-	walk->slot = (index >> shift) & mask;
-	walk->shift = shift;
-	walk->up = up;
-	return pointer;
-}
-
-/* How many entries there are from the walk's on to the end of what its slot covers. */
-static unsigned long tce_walk_rest(const struct tce_walk *walk, unsigned long index)
-{
-	return (((index >> walk->shift) + 1) << walk->shift) - index;
-}
-
 /* Make the leaf that holds @index exist. */
-static int tce_leaf_make(struct iommu_table *tbl, unsigned long index, gfp_t gfp)
+static int tce_leaf_make(struct iommu_table *tbl, unsigned long index,
+			 gfp_t gfp)
 {
 	struct tce_walk walk;
 	__be64 *level;
@@ -312,339 +182,6 @@ static int tce_leaves_make(struct iommu_table *tbl, unsigned long index,
 
 #ifdef CONFIG_IOMMU_API
 
-static spinlock_t *tce_lock(struct pnv_tce_tree *tree, unsigned long index)
-{
-	return &tree->locks[(index >> tree->unit_bits) % PNV_TCE_LOCKS].lock;
-}
-
-/**
- * struct tce_place - an entry of a table for user space, and what follows it
- * @tces: the TCE
- * @owners: its owner
- * @used: how many valid TCEs there are in the unit
- * @n: how many entries of the request may be changed from here in one go
- */
-struct tce_place {
-	__be64 *tces;
-	u64 *owners;
-	unsigned long *used;
-	unsigned long n;
-};
-
-/* Context: the caller holds the leaf lock of @index. */
-static __always_inline void tce_place(const struct iommu_table *tbl, unsigned long index,
-				      const struct tce_walk *walk, unsigned long left,
-				      struct tce_place *place)
-{
-	struct pnv_tce_tree *tree = tbl->it_tree;
-	unsigned long unit = 1UL << tree->unit_bits;
-
-	place->tces = &walk->level[walk->slot];
-	if (walk->up) {
-		place->owners = tce_shadow(&tree->geo, place->tces);
-		place->used = (unsigned long *)tce_shadow(&tree->geo, walk->up);
-	} else {
-		place->owners = (u64 __force *)tbl->it_userspace + index;
-		place->used = &tree->used[index >> tree->unit_bits];
-	}
-	place->n = min3(left, unit - (index & (unit - 1)), PNV_TCE_STRETCH);
-}
-
-/*
- * The old owners of a change are collected as runs.  The owner that would continue
- * the run is kept outside of it, because then an entry costs only a comparison.
- */
-#define TCE_NO_OWNER	(~0ULL)
-
-/* Return: false if there is no room for a run that begins with @owner; else @next is set. */
-static bool tce_run_begin(struct iommu_tce_change *change, u64 *next, u64 owner,
-			  unsigned int page_shift)
-{
-	if (change->nr_runs == IOMMU_TCE_RUNS)
-		return false;
-	iommu_tce_end_run(change, *next, page_shift);
-	change->runs[change->nr_runs++].owner = owner;
-	*next = owner;
-	return true;
-}
-
-/*
- * The loops that all the work is for, each in a function of its own without a call, so
- * that everything is in registers.  They end at an entry whose old owner is not @next,
- * the one that would continue the run.  Return: how many entries they changed.
- */
-
-static __always_inline unsigned long tce_fill_loop(__be64 *tces, u64 *owners, unsigned long n,
-						   const u64 *hpas, u64 tce, u64 owner,
-						   u64 *pnext, u64 page, bool blocks)
-{
-	u64 next = *pnext;
-	unsigned long i;
-
-	for (i = 0; i < n; i++) {
-		if (tce_raw(&tces[i])) {
-			if (owners[i] != next)
-				break;
-			next += page;
-		}
-		tce_store(&tces[i], blocks ? hpas[i] | tce : tce);
-		owners[i] = owner;
-		owner += page;
-		if (!blocks)
-			tce += page;
-	}
-	*pnext = next;
-	return i;
-}
-
-/* TCEs for memory that is contiguous from @tce, which has the permissions, on. */
-static noinline unsigned long tce_fill_run(__be64 *tces, u64 *owners, unsigned long n, u64 tce,
-					   u64 owner, u64 *pnext, u64 page)
-{
-	return tce_fill_loop(tces, owners, n, NULL, tce, owner, pnext, page, false);
-}
-
-/* TCEs of which each has a block of its own. */
-static noinline unsigned long tce_fill_blocks(__be64 *tces, u64 *owners, unsigned long n,
-					      const u64 *hpas, u64 perm, u64 owner, u64 *pnext,
-					      u64 page)
-{
-	return tce_fill_loop(tces, owners, n, hpas, perm, owner, pnext, page, true);
-}
-
-/* Valid TCEs, cleared.  Owners lie at the same distance from all of them. */
-static noinline unsigned long tce_wipe_run(__be64 *tces, u64 *owners, unsigned long n,
-					   u64 next, u64 page)
-{
-	const long distance = (long)owners - (long)tces;
-	__be64 *tcep = tces;
-	u64 *owner;
-
-	for (; n; n--, tcep++) {
-		owner = (void *)tcep + distance;
-		if (!tce_raw(tcep) || *owner != next)
-			break;
-		tce_clear(tcep);
-		*owner = 0;
-		next += page;
-	}
-	return tcep - tces;
-}
-
-/*
- * All entries of @place, as long as there is room for old owners.
- * Return: how many were changed, or had nothing in them.
- * Context: the caller holds the leaf lock.
- */
-static unsigned long tce_fill(const struct tce_place *place, struct iommu_tce_change *change,
-			      unsigned int page_shift)
-{
-	const u64 page = 1ULL << page_shift, block = 1ULL << change->hpa_shift;
-	unsigned long i = 0, n, offset;
-	u64 next = TCE_NO_OWNER, owner;
-
-	for (;;) {
-		owner = change->owner + (i << page_shift);
-		offset = change->hpa_offset + (i << page_shift);
-		n = place->n - i;
-		if (block == page) {
-			i += tce_fill_blocks(place->tces + i, place->owners + i, n,
-					     change->hpas + i, change->perm, owner, &next, page);
-		} else {
-			n = min(n, (block - (offset & (block - 1))) >> page_shift);
-			i += tce_fill_run(place->tces + i, place->owners + i, n,
-					  iommu_tce_new(change, i, page_shift), owner, &next,
-					  page);
-		}
-		if (i == place->n)
-			break;
-		if (tce_raw(&place->tces[i]) && place->owners[i] != next &&
-		    !tce_run_begin(change, &next, place->owners[i], page_shift))
-			break;
-	}
-	iommu_tce_end_run(change, next, page_shift);
-	return i;
-}
-
-static unsigned long tce_wipe(const struct tce_place *place, struct iommu_tce_change *change,
-			      unsigned int page_shift)
-{
-	u64 next = TCE_NO_OWNER;
-	unsigned long i = 0, n;
-
-	for (;;) {
-		i = tce_next_used(place->tces, i, place->n);
-		if (i == place->n)
-			break;
-		if (place->owners[i] != next &&
-		    !tce_run_begin(change, &next, place->owners[i], page_shift))
-			break;
-		n = tce_wipe_run(place->tces + i, place->owners + i, place->n - i, next,
-				 1ULL << page_shift);
-		i += n;
-		next += n << page_shift;
-	}
-	iommu_tce_end_run(change, next, page_shift);
-	return i;
-}
-
-/* v1: new TCEs or none, entry by entry; a TCE is its own owner. */
-static noinline unsigned long tce_swap(const struct tce_place *place,
-				       struct iommu_tce_change *change, unsigned int page_shift)
-{
-	unsigned long i;
-	u64 old;
-
-	for (i = 0; i < place->n; i++) {
-		old = tce_load(&place->tces[i]);
-		if (old && !iommu_tce_record_old(change, old, page_shift))
-			break;
-		tce_store(&place->tces[i],
-			  change->perm ? iommu_tce_new(change, i, page_shift) : 0);
-	}
-	return i;
-}
-
-/* A single entry, as guests have them changed: all of the above in a few steps. */
-static __always_inline unsigned long tce_change_one(const struct tce_place *place,
-						    struct iommu_tce_change *change)
-{
-	bool valid = tce_raw(place->tces);
-
-	if (valid) {
-		change->runs[0].owner = *place->owners;
-		change->runs[0].n = 1;
-		change->nr_runs = 1;
-	}
-	if (change->perm) {
-		tce_store(place->tces, (*change->hpas + change->hpa_offset) | change->perm);
-		*place->owners = change->owner;
-		*place->used += !valid;
-	} else if (valid) {
-		tce_clear(place->tces);
-		*place->owners = 0;
-		*place->used -= 1;
-	}
-	return 1;
-}
-
-static noinline unsigned long tce_change(struct tce_place at, struct iommu_tce_change *change,
-					 unsigned int page_shift)
-{
-	const struct tce_place *place = &at;
-	unsigned long n, old = 0;
-	unsigned int i;
-
-	if (unlikely(change->no_view))
-		n = tce_swap(place, change, page_shift);
-	else if (!change->perm)
-		n = tce_wipe(place, change, page_shift);
-	else
-		n = tce_fill(place, change, page_shift);
-
-	for (i = 0; i < change->nr_runs; i++)
-		old += change->runs[i].n;
-	*place->used += (change->perm ? n : 0) - old;
-	return n;
-}
-
-/* How many of the entries from @index on need not be looked at, as their unit is empty. */
-static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree,
-					     unsigned long index, unsigned long left)
-{
-	const unsigned long size = 1UL << tree->unit_bits;
-	unsigned long unit = index >> tree->unit_bits;
-	unsigned long last = (index + left - 1) >> tree->unit_bits;
-
-	do {
-		unit++;
-	} while (tree->geo.levels == 1 && unit <= last && !READ_ONCE(tree->used[unit]));
-	return min(left, unit * size - index);
-}
-
-/* On to the next pointer of the level that the walk ended in, if it is not too far away. */
-static noinline unsigned long tce_skip_levels(const struct pnv_tce_tree *tree,
-					      unsigned long index, unsigned long left,
-					      struct tce_walk walk)
-{
-	unsigned long slot = walk.slot + 1, end;
-
-	end = min(tce_level_slots(&tree->geo), slot + PNV_TCE_STRETCH);
-	slot = tce_next_used(walk.level, slot, end) - slot;
-	return min(left, tce_walk_rest(&walk, index) + (slot << walk.shift));
-}
-
-/* Remember that a level with the next entry may be empty, if the request covers levels. */
-static __always_inline void tce_note_empty(struct iommu_tce_change *change)
-{
-	if (!change->cover_end)
-		return;
-	change->empty = min(change->empty, change->entry);
-	change->empty_end = max(change->empty_end, change->entry + 1);
-}
-
-/**
- * pnv_tce_exchange() - change a run of entries of a table for user space
- * @tbl: the table
- * @change: what to do; see &struct iommu_tce_change
- *
- * Goes on until nothing is left, there is no room to report one more old owner,
- * or a stretch of entries was changed, and leaves the rest in @change.  The caller
- * kills, and may have levels that are empty then taken out.
- *
- * Context: Process or hypercall, virtual mode; takes a leaf lock.
- * Return: 0.  -EAGAIN when @change is to be made as a whole and that is not possible, or
- * when the leaf for the first new TCE does not exist; pnv_tce_prealloc() helps with
- * both.  For new TCEs -ENODEV in a table that was closed, -EIO in one whose hardware
- * ignores kills.  On failure nothing has changed.
- */
-int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
-{
-	const unsigned long index = change->entry - tbl->it_offset;
-	struct pnv_tce_tree *tree = tbl->it_tree;
-	spinlock_t *lock = tce_lock(tree, index);
-	struct tce_place place;
-	struct tce_walk walk;
-	unsigned long n = 0;
-	bool empty = false;
-	int ret = 0;
-
-	change->nr_runs = 0;
-	if (change->perm & TCE_PCI_WRITE)
-		change->perm |= TCE_PCI_READ;	/* IODA2 has no write-only TCE */
-
-	spin_lock(lock);
-	if (change->perm && unlikely(READ_ONCE(tbl->it_closed) || READ_ONCE(tbl->it_broken))) {
-		ret = READ_ONCE(tbl->it_closed) ? -ENODEV : -EIO;
-	} else if (likely(tce_walk(tbl, index, 0, &walk))) {
-		tce_place(tbl, index, &walk, change->left, &place);
-		if (change->whole && place.n < change->left) {
-			ret = -EAGAIN;
-		} else if (change->perm || *place.used) {
-			if (place.n == 1 && !change->no_view)
-				n = tce_change_one(&place, change);
-			else
-				n = tce_change(place, change, tbl->it_page_shift);
-			empty = walk.up && !*place.used;
-		} else {
-			n = tce_skip_units(tree, index, change->left);
-			empty = walk.up;
-		}
-	} else if (change->perm) {
-		ret = -EAGAIN;
-	} else {
-		n = tce_skip_levels(tree, index, change->left, walk);
-		empty = walk.up;
-	}
-	spin_unlock(lock);
-
-	if (empty)
-		tce_note_empty(change);
-	change->entry += n;
-	change->left -= n;
-	return ret;
-}
-
 /**
  * pnv_tce_prealloc() - make all leaves for a run of entries exist, and stay
  * @tbl: the table
@@ -656,12 +193,14 @@ int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
  * -ENOMEM; -EINTR after a fatal signal.  Levels that were made before the failure remain,
  * empty.  There are never more of them than the table was charged for.
  */
-int pnv_tce_prealloc(struct iommu_table *tbl, unsigned long entry, unsigned long npages)
+int pnv_tce_prealloc(struct iommu_table *tbl, unsigned long entry,
+		     unsigned long npages)
 {
 	int ret;
 
 	down_read(&tbl->it_tree->levels);
-	ret = tce_leaves_make(tbl, entry - tbl->it_offset, npages, GFP_KERNEL_ACCOUNT);
+	ret = tce_leaves_make(tbl, entry - tbl->it_offset, npages,
+			      GFP_KERNEL_ACCOUNT);
 	if (ret)
 		up_read(&tbl->it_tree->levels);
 	return ret;
@@ -678,8 +217,30 @@ void pnv_tce_release(struct iommu_table *tbl)
 	up_read(&tbl->it_tree->levels);
 }
 
+/**
+ * pnv_tce_skip_levels() - how far it is to the next pointer of a level
+ * @tree: the tree
+ * @index: an entry below a pointer that is missing
+ * @left: how many entries the caller is interested in
+ * @walk: where the walk to @index ended; by value, so that callers have it in registers
+ *
+ * Context: Any, with a leaf lock or &pnv_tce_tree.levels held, so that the level stays.
+ * Return: how many entries from @index on have no leaf, at most @left; there may be more.
+ */
+unsigned long pnv_tce_skip_levels(const struct pnv_tce_tree *tree,
+				  unsigned long index, unsigned long left,
+				  struct tce_walk walk)
+{
+	unsigned long slot = walk.slot + 1, end;
+
+	end = min(tce_level_slots(&tree->geo), slot + PNV_TCE_STRETCH);
+	slot = tce_next_used(walk.level, slot, end) - slot;
+	return min(left, tce_walk_rest(&walk, index) + (slot << walk.shift));
+}
+
 /* Whether a request covers what there is in the 1 << @shift entries around @index. */
-static bool tce_covers(const struct iommu_table *tbl, const struct iommu_tce_change *change,
+static bool tce_covers(const struct iommu_table *tbl,
+		       const struct iommu_tce_change *change,
 		       unsigned long index, unsigned int shift)
 {
 	unsigned long first = index >> shift << shift;
@@ -704,7 +265,8 @@ static void tce_take_out(struct iommu_table *tbl, const struct tce_walk *walk,
 }
 
 static void tce_take_out_leaf(struct iommu_table *tbl, unsigned long index,
-			      const struct tce_walk *walk, struct iommu_tce_change *change)
+			      const struct tce_walk *walk,
+			      struct iommu_tce_change *change)
 {
 	spinlock_t *lock = tce_lock(tbl->it_tree, index);
 
@@ -717,7 +279,8 @@ static void tce_take_out_leaf(struct iommu_table *tbl, unsigned long index,
 
 /* Everything in the levels above @index, as far as @next is not in them, has been seen. */
 static void tce_take_out_above(struct iommu_table *tbl, unsigned long index,
-			       unsigned long next, struct iommu_tce_change *change)
+			       unsigned long next,
+			       struct iommu_tce_change *change)
 {
 	const struct pnv_tce_tree *tree = tbl->it_tree;
 	const unsigned int bits = tree->geo.level_bits;
@@ -739,8 +302,9 @@ static void tce_take_out_above(struct iommu_table *tbl, unsigned long index,
 }
 
 /* Return: where to go on. */
-static unsigned long tce_take_out_some(struct iommu_table *tbl, unsigned long index,
-				       unsigned long end, struct iommu_tce_change *change)
+static unsigned long tce_take_out_some(struct iommu_table *tbl,
+				       unsigned long index, unsigned long end,
+				       struct iommu_tce_change *change)
 {
 	const struct pnv_tce_tree *tree = tbl->it_tree;
 	const unsigned int bits = tree->geo.level_bits;
@@ -748,6 +312,7 @@ static unsigned long tce_take_out_some(struct iommu_table *tbl, unsigned long in
 	struct tce_walk walk;
 	int work = PNV_TCE_TAKE_OUT;
 
+	lockdep_assert_held_write(&tree->levels);
 	for (; index < end && work > 0; index = next) {
 		if (tce_walk(tbl, index, 0, &walk)) {
 			if (tce_covers(tbl, change, index, bits))
@@ -755,10 +320,12 @@ static unsigned long tce_take_out_some(struct iommu_table *tbl, unsigned long in
 			next = ((index >> bits) + 1) << bits;
 			work--;
 		} else {
-			next = index + tce_skip_levels(tree, index, end - index, walk);
+			next = index + pnv_tce_skip_levels(tree, index,
+							   end - index, walk);
 			work -= PNV_TCE_TAKE_OUT_SKIP;
 		}
-		tce_take_out_above(tbl, index, next < end ? next : ~0UL, change);
+		tce_take_out_above(tbl, index, next < end ? next : ~0UL,
+				   change);
 	}
 	return index;
 }
@@ -780,7 +347,8 @@ bool pnv_tce_take_out(struct iommu_table *tbl, struct iommu_tce_change *change)
 	unsigned long index = change->empty - tbl->it_offset;
 	unsigned long end = change->empty_end - tbl->it_offset;
 
-	if (change->empty >= change->empty_end || !down_write_trylock(&tree->levels))
+	if (change->empty >= change->empty_end ||
+	    !down_write_trylock(&tree->levels))
 		return false;
 	index = tce_take_out_some(tbl, index, end, change);
 	up_write(&tree->levels);
@@ -838,26 +406,6 @@ void pnv_tce_keep_loose(struct iommu_table *tbl, void *loose)
 }
 
 /**
- * pnv_tce_close() - refuse new TCEs from now on
- * @tbl: the table, whose window is going away
- *
- * When this returns no change that adds TCEs is under way.
- *
- * Context: Any, virtual mode; takes leaf locks.
- */
-void pnv_tce_close(struct iommu_table *tbl)
-{
-	unsigned int i;
-
-	WRITE_ONCE(tbl->it_closed, true);
-	/* Whoever took a lock before this saw it open and is done when we get the lock. */
-	for (i = 0; i < PNV_TCE_LOCKS; i++) {
-		spin_lock(&tbl->it_tree->locks[i].lock);
-		spin_unlock(&tbl->it_tree->locks[i].lock);
-	}
-}
-
-/**
  * pnv_pci_ioda2_get_table_size() - what a window is charged for its table
  * @page_shift: log2 of the IOMMU page size
  * @window_size: in bytes
@@ -883,8 +431,8 @@ unsigned long pnv_pci_ioda2_get_table_size(__u32 page_shift, __u64 window_size,
  */
 
 /* How many of the @npages entries from @index on lie in the leaf of @index. */
-static unsigned long tce_in_leaf(const struct pnv_tce_geometry *geo, unsigned long index,
-				 unsigned long npages)
+static unsigned long tce_in_leaf(const struct pnv_tce_geometry *geo,
+				 unsigned long index, unsigned long npages)
 {
 	return min(npages, (unsigned long)pnv_tce_next(geo, index, 1) - index);
 }
@@ -909,7 +457,8 @@ int pnv_tce_build(struct iommu_table *tbl, long index, long npages,
 		n = tce_in_leaf(&tbl->it_tree->geo, at, npages);
 		tce_walk(tbl, at, 0, &walk);
 		tcep = walk.level + walk.slot;
-		for (unsigned long i = 0; i < n; i++, hpa += 1UL << tbl->it_page_shift)
+		for (unsigned long i = 0; i < n;
+		     i++, hpa += 1UL << tbl->it_page_shift)
 			tce_store(tcep + i, hpa | perm);
 	}
 	return 0;
@@ -923,7 +472,8 @@ void pnv_tce_free(struct iommu_table *tbl, long index, long npages)
 	for (; at < end; at += n) {
 		if (tce_walk(tbl, at, 0, &walk)) {
 			n = tce_in_leaf(&tbl->it_tree->geo, at, end - at);
-			memset(walk.level + walk.slot, 0, n * sizeof(*walk.level));
+			memset(walk.level + walk.slot, 0,
+			       n * sizeof(*walk.level));
 		} else {
 			n = tce_walk_rest(&walk, at);
 		}
@@ -947,7 +497,8 @@ static void tce_levels_free(const struct pnv_tce_tree *tree, __be64 *level,
 	unsigned long slot = 0;
 
 	while ((slot = tce_next_used(level, slot, end)) < end) {
-		tce_levels_free(tree, tce_level_of(tce_load(&level[slot++])), height - 1);
+		tce_levels_free(tree, tce_level_of(tce_load(&level[slot++])),
+				height - 1);
 		cond_resched();
 	}
 	tce_level_free(tree, level);
@@ -967,7 +518,8 @@ void pnv_pci_ioda2_table_free_pages(struct iommu_table *tbl)
 	if (!tree)
 		return;
 	if (tbl->it_base)
-		tce_levels_free(tree, (__be64 *)tbl->it_base, tree->geo.levels - 1);
+		tce_levels_free(tree, (__be64 *)tbl->it_base,
+				tree->geo.levels - 1);
 	while (tree->kept) {
 		level = tree->kept;
 		tree->kept = *(void **)tce_shadow(&tree->geo, level);
@@ -997,8 +549,9 @@ void pnv_pci_ioda2_table_free_pages(struct iommu_table *tbl)
  * Return: 0, -EINVAL when there can be no such window, -ENOMEM.  On failure @tbl
  * can still be put.
  */
-long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset, __u32 page_shift,
-				     __u64 window_size, __u32 levels, bool user,
+long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset,
+				     __u32 page_shift, __u64 window_size,
+				     __u32 levels, bool user,
 				     struct iommu_table *tbl)
 {
 	gfp_t gfp = user ? GFP_KERNEL_ACCOUNT : GFP_KERNEL;
@@ -1015,7 +568,8 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset, __u32 page_shift
 		unit_bits = min(unit_bits, PNV_TCE_STRETCH_BITS);
 		units = user ? ((geo.entries - 1) >> unit_bits) + 1 : 0;
 	}
-	tree = kzalloc_node(struct_size(tree, used, units), gfp | __GFP_NOWARN, nid);
+	tree = kzalloc_node(struct_size(tree, used, units), gfp | __GFP_NOWARN,
+			    nid);
 	if (!tree)
 		return -ENOMEM;
 	tree->geo = geo;
@@ -1030,8 +584,8 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset, __u32 page_shift
 	tbl->it_nid = nid;
 	tbl->it_base = (unsigned long)tce_level_alloc(tbl, gfp);
 	if (user && levels == 1)
-		tbl->it_userspace = kzalloc_node(pnv_tce_level_bytes(&geo), gfp | __GFP_NOWARN,
-						 nid);
+		tbl->it_userspace = kzalloc_node(pnv_tce_level_bytes(&geo),
+						 gfp | __GFP_NOWARN, nid);
 	if (!tbl->it_base || (user && levels == 1 && !tbl->it_userspace)) {
 		pnv_pci_ioda2_table_free_pages(tbl);
 		return -ENOMEM;
@@ -1103,7 +657,8 @@ void pnv_pci_unlink_table_and_group(struct iommu_table *tbl,
 		return;
 
 	scoped_guard(spinlock, &tce_links_lock) {
-		list_for_each_entry_safe(link, next, &tbl->it_group_list, next) {
+		list_for_each_entry_safe(link, next, &tbl->it_group_list,
+					 next) {
 			if (link->table_group != table_group)
 				continue;
 			list_del_rcu(&link->next);

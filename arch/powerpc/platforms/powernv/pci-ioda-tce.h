@@ -16,19 +16,19 @@
 #include <linux/types.h>
 
 /* Five of the smallest levels have 45 index bits: too many for any page size. */
-#define PNV_TCE_MAX_LEVELS	4
-#define PNV_TCE_MIN_PAGE_SHIFT	12
-#define PNV_TCE_MAX_PAGE_SHIFT	34
+#define PNV_TCE_MAX_LEVELS 4
+#define PNV_TCE_MIN_PAGE_SHIFT 12
+#define PNV_TCE_MAX_PAGE_SHIFT 34
 
 /* log2 of the entries in the smallest level that the hardware walks (4 KiB) */
-#define PNV_TCE_MIN_LEVEL_BITS	9
+#define PNV_TCE_MIN_LEVEL_BITS 9
 
 /*
  * Bit 59 of a bus address selects the TVE, that is, the window.  Hardware does not decode
  * bits 59:55, although its documents do not say so: an index, with all the bits that its
  * levels have, and the offset in a page are less than 55 bits.
  */
-#define PNV_TCE_MAX_ADDR_BITS	54
+#define PNV_TCE_MAX_ADDR_BITS 54
 
 /**
  * struct pnv_tce_geometry - the shape of a table
@@ -58,16 +58,18 @@ static inline unsigned int pnv_tce_log2(__u64 value)
  *
  * Return: whether the hardware can have such a table.
  */
-static inline int pnv_tce_geometry(__u32 page_shift, __u64 window_size, __u32 levels,
-				   struct pnv_tce_geometry *geo)
+static inline int pnv_tce_geometry(__u32 page_shift, __u64 window_size,
+				   __u32 levels, struct pnv_tce_geometry *geo)
 {
 	unsigned int bits;
 
 	if (levels < 1 || levels > PNV_TCE_MAX_LEVELS)
 		return 0;
-	if (page_shift < PNV_TCE_MIN_PAGE_SHIFT || page_shift > PNV_TCE_MAX_PAGE_SHIFT)
+	if (page_shift < PNV_TCE_MIN_PAGE_SHIFT ||
+	    page_shift > PNV_TCE_MAX_PAGE_SHIFT)
 		return 0;
-	if (!window_size || (window_size & (window_size - 1)) || !(window_size >> page_shift))
+	if (!window_size || (window_size & (window_size - 1)) ||
+	    !(window_size >> page_shift))
 		return 0;
 
 	bits = (pnv_tce_log2(window_size) - page_shift + levels - 1) / levels;
@@ -139,17 +141,19 @@ static inline __u64 pnv_tce_charge(const struct pnv_tce_geometry *geo,
 }
 
 /* The slot for table entry @index in the level of height @level. */
-static inline __u64 pnv_tce_slot(const struct pnv_tce_geometry *geo, __u64 index,
-				 unsigned int level)
+static inline __u64 pnv_tce_slot(const struct pnv_tce_geometry *geo,
+				 __u64 index, unsigned int level)
 {
-	return (index >> (level * geo->level_bits)) & ((1ULL << geo->level_bits) - 1);
+	return (index >> (level * geo->level_bits)) &
+	       ((1ULL << geo->level_bits) - 1);
 }
 
 /* The first index behind the part of the table that a slot of height @level covers. */
-static inline __u64 pnv_tce_next(const struct pnv_tce_geometry *geo, __u64 index,
-				 unsigned int level)
+static inline __u64 pnv_tce_next(const struct pnv_tce_geometry *geo,
+				 __u64 index, unsigned int level)
 {
-	return ((index >> (level * geo->level_bits)) + 1) << (level * geo->level_bits);
+	return ((index >> (level * geo->level_bits)) + 1)
+	       << (level * geo->level_bits);
 }
 
 #endif /* _POWERNV_PCI_IODA_TCE_H */

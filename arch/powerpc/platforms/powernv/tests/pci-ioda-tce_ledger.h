@@ -18,14 +18,13 @@
 #define pnv_pci_link_table_and_group	ledger_link_table_and_group
 #define pnv_pci_unlink_table_and_group	ledger_unlink_table_and_group
 #define pnv_tce_build			ledger_tce_build
-#define pnv_tce_close			ledger_tce_close
-#define pnv_tce_exchange		ledger_tce_exchange
 #define pnv_tce_free			ledger_tce_free
 #define pnv_tce_free_loose		ledger_tce_free_loose
 #define pnv_tce_get			ledger_tce_get
 #define pnv_tce_keep_loose		ledger_tce_keep_loose
 #define pnv_tce_prealloc		ledger_tce_prealloc
 #define pnv_tce_release			ledger_tce_release
+#define pnv_tce_skip_levels		ledger_tce_skip_levels
 #define pnv_tce_take_out		ledger_tce_take_out
 
 #include "pci-ioda-tce_kunit.h"

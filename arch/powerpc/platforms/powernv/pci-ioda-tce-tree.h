@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The tree of a TCE table in memory: how to read it, and which lock guards what.
+ *
+ * pci-ioda-tce.c makes and frees the levels, pci-ioda-tce-user.c changes the entries of tables
+ * for user space; what both must agree about is here.  The first of them says what a table is.
+ */
+#ifndef _POWERNV_PCI_IODA_TCE_TREE_H
+#define _POWERNV_PCI_IODA_TCE_TREE_H
+
+#include <linux/lockdep.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+
+#include <asm/asm-compat.h>
+#include <asm/iommu.h>
+#include <asm/page.h>
+#include <asm/tce.h>
+#include "pci-ioda-tce.h"
+
+#define PNV_TCE_VALID (TCE_PCI_READ | TCE_PCI_WRITE)
+#define PNV_TCE_LOCKS 16
+
+/* At most so many entries, or slots of a level, are looked at under a lock at a time. */
+#define PNV_TCE_STRETCH_BITS 13
+#define PNV_TCE_STRETCH BIT(PNV_TCE_STRETCH_BITS)
+
+struct pnv_tce_lock {
+	spinlock_t lock; /* for TCEs, owners and counts */
+} ____cacheline_aligned_in_smp;
+
+/**
+ * struct pnv_tce_tree - what a powernv table has beyond struct iommu_table
+ * @geo: shape of the table; constant
+ * @user: the table is for user space and has a shadow; constant
+ * @top_shift: log2 of the entries that a slot of the first level covers; constant
+ * @unit_bits: log2 of the entries in a unit; constant
+ * @levels: held for reading where levels must stay, for writing to take some out
+ * @kept: levels whose kill failed; under @levels
+ * @locks: the leaf locks; each guards the TCEs, owners and counts of its units
+ * @used: valid TCEs in each unit of a single-level table
+ */
+struct pnv_tce_tree {
+	struct pnv_tce_geometry geo;
+	bool user;
+	unsigned int top_shift;
+	unsigned int unit_bits;
+	struct rw_semaphore levels;
+	void *kept;
+	struct pnv_tce_lock locks[PNV_TCE_LOCKS];
+	unsigned long used[];
+};
+
+/* One instruction each; as C with READ_ONCE() and a byte swap it would be ten. */
+static __always_inline u64 tce_load(const __be64 *tcep)
+{
+	u64 tce;
+
+	asm volatile(LDX_BE " %0,%y1" : "=r"(tce) : "Z"(*tcep));
+	return tce;
+}
+
+static __always_inline void tce_store(__be64 *tcep, u64 tce)
+{
+	asm volatile(STDX_BE " %1,%y0" : "=Z"(*tcep) : "r"(tce));
+}
+
+/* Only compared with zero, so no byte swap is needed. */
+static __always_inline u64 tce_raw(const __be64 *tcep)
+{
+	return (u64 __force)READ_ONCE(*tcep);
+}
+
+static __always_inline void tce_clear(__be64 *tcep)
+{
+	WRITE_ONCE(*tcep, 0);
+}
+
+static inline __be64 *tce_level_of(u64 pointer)
+{
+	return __va(pointer & ~PNV_TCE_VALID);
+}
+
+static inline unsigned long tce_level_slots(const struct pnv_tce_geometry *geo)
+{
+	return 1UL << geo->level_bits;
+}
+
+/* The word of the shadow behind a slot of a level. */
+static inline u64 *tce_shadow(const struct pnv_tce_geometry *geo, __be64 *slot)
+{
+	return (u64 __force *)slot + tce_level_slots(geo);
+}
+
+/* The first slot from @slot on, below @end, that holds something; @end if none does. */
+static inline unsigned long tce_next_used(const __be64 *level,
+					  unsigned long slot, unsigned long end)
+{
+	const __be64 *at = level + slot;
+
+	for (; slot + 8 <= end; slot += 8, at += 8)
+		if (tce_raw(at) | tce_raw(at + 1) | tce_raw(at + 2) |
+		    tce_raw(at + 3) | tce_raw(at + 4) | tce_raw(at + 5) |
+		    tce_raw(at + 6) | tce_raw(at + 7))
+			break;
+	while (slot < end && !tce_raw(level + slot))
+		slot++;
+	return slot;
+}
+
+/**
+ * struct tce_walk - where a walk from the first level to a leaf ended
+ * @level: the leaf, or the level in which the pointer is missing
+ * @slot: the slot for the entry in @level
+ * @shift: log2 of how many entries a slot of @level covers; 0 for a leaf
+ * @up: the slot that points to @level; NULL for the first level
+ */
+struct tce_walk {
+	__be64 *level;
+	unsigned long slot;
+	unsigned int shift;
+	__be64 *up;
+};
+
+/*
+ * Walk down for entry @index, to the level whose slots cover 1 << @bottom entries (0:
+ * the leaf).  Return: whether all levels on the way exist.
+ */
+static __always_inline bool tce_walk(const struct iommu_table *tbl,
+				     unsigned long index, unsigned int bottom,
+				     struct tce_walk *walk)
+{
+	const struct pnv_tce_tree *tree = tbl->it_tree;
+	const unsigned int bits = tree->geo.level_bits;
+	const unsigned long mask = tce_level_slots(&tree->geo) - 1;
+	__be64 *level = (__be64 *)tbl->it_base, *up = NULL;
+	unsigned int shift = tree->top_shift;
+	u64 pointer = 1;
+
+	while (shift != bottom) {
+		pointer = tce_load(&level[(index >> shift) & mask]);
+		if (!pointer)
+			break;
+		up = &level[(index >> shift) & mask];
+		level = tce_level_of(pointer);
+		shift -= bits;
+	}
+	walk->level = level;
+	walk->slot = (index >> shift) & mask;
+	walk->shift = shift;
+	walk->up = up;
+	return pointer;
+}
+
+/* How many entries there are from the walk's on to the end of what its slot covers. */
+static inline unsigned long tce_walk_rest(const struct tce_walk *walk,
+					  unsigned long index)
+{
+	return (((index >> walk->shift) + 1) << walk->shift) - index;
+}
+
+static inline spinlock_t *tce_lock(struct pnv_tce_tree *tree,
+				   unsigned long index)
+{
+	return &tree->locks[(index >> tree->unit_bits) % PNV_TCE_LOCKS].lock;
+}
+
+/* A leaf that holds @index, its owners and its count may be looked at and changed. */
+static inline void tce_assert_locked(struct pnv_tce_tree *tree,
+				     unsigned long index)
+{
+	lockdep_assert_held(tce_lock(tree, index));
+}
+
+unsigned long pnv_tce_skip_levels(const struct pnv_tce_tree *tree,
+				  unsigned long index, unsigned long left,
+				  struct tce_walk walk);
+
+#endif /* _POWERNV_PCI_IODA_TCE_TREE_H */

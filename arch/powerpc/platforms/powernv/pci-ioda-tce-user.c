@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Changes of TCE tables for user space: runs of entries, written or cleared under a leaf lock.
+ *
+ * A change says what to do to some entries (&struct iommu_tce_change) and receives who owned
+ * what it replaced, as runs of consecutive owners.  The loops that do it are here, and what
+ * ends all changes: closing a table.  The levels must exist; see pci-ioda-tce.c, which also
+ * says what a leaf lock guards.
+ *
+ * Cannot fail: clearing.
+ */
+
+#include <linux/minmax.h>
+#include <linux/spinlock.h>
+
+#include <asm/iommu.h>
+#include <asm/iommu_tce.h>
+#include <asm/tce.h>
+#include "pci.h"
+#include "pci-ioda-tce-tree.h"
+
+/**
+ * struct tce_place - an entry of a table for user space, and what follows it
+ * @tces: the TCE
+ * @owners: its owner
+ * @used: how many valid TCEs there are in the unit
+ * @n: how many entries of the request may be changed from here in one go
+ */
+struct tce_place {
+	__be64 *tces;
+	u64 *owners;
+	unsigned long *used;
+	unsigned long n;
+};
+
+/* Context: the caller holds the leaf lock of @index. */
+static __always_inline void tce_place(const struct iommu_table *tbl,
+				      unsigned long index,
+				      const struct tce_walk *walk,
+				      unsigned long left,
+				      struct tce_place *place)
+{
+	struct pnv_tce_tree *tree = tbl->it_tree;
+	unsigned long unit = 1UL << tree->unit_bits;
+
+	tce_assert_locked(tree, index);
+	place->tces = &walk->level[walk->slot];
+	if (walk->up) {
+		place->owners = tce_shadow(&tree->geo, place->tces);
+		place->used = (unsigned long *)tce_shadow(&tree->geo, walk->up);
+	} else {
+		place->owners = (u64 __force *)tbl->it_userspace + index;
+		place->used = &tree->used[index >> tree->unit_bits];
+	}
+	place->n = min3(left, unit - (index & (unit - 1)), PNV_TCE_STRETCH);
+}
+
+/*
+ * The old owners of a change are collected as runs.  The owner that would continue
+ * the run is kept outside of it, because then an entry costs only a comparison.
+ */
+#define TCE_NO_OWNER (~0ULL)
+
+/* Return: false if there is no room for a run that begins with @owner; else @next is set. */
+static bool tce_run_begin(struct iommu_tce_change *change, u64 *next, u64 owner,
+			  unsigned int page_shift)
+{
+	if (change->nr_runs == IOMMU_TCE_RUNS)
+		return false;
+	iommu_tce_end_run(change, *next, page_shift);
+	change->runs[change->nr_runs++].owner = owner;
+	*next = owner;
+	return true;
+}
+
+/*
+ * The loops that all the work is for, each in a function of its own without a call, so
+ * that everything is in registers.  They end at an entry whose old owner is not @next,
+ * the one that would continue the run.  Return: how many entries they changed.
+ */
+
+static __always_inline unsigned long
+tce_fill_loop(__be64 *tces, u64 *owners, unsigned long n, const u64 *hpas,
+	      u64 tce, u64 owner, u64 *pnext, u64 page, bool blocks)
+{
+	u64 next = *pnext;
+	unsigned long i;
+
+	for (i = 0; i < n; i++) {
+		if (tce_raw(&tces[i])) {
+			if (owners[i] != next)
+				break;
+			next += page;
+		}
+		tce_store(&tces[i], blocks ? hpas[i] | tce : tce);
+		owners[i] = owner;
+		owner += page;
+		if (!blocks)
+			tce += page;
+	}
+	*pnext = next;
+	return i;
+}
+
+/* TCEs for memory that is contiguous from @tce, which has the permissions, on. */
+static noinline unsigned long tce_fill_run(__be64 *tces, u64 *owners,
+					   unsigned long n, u64 tce, u64 owner,
+					   u64 *pnext, u64 page)
+{
+	return tce_fill_loop(tces, owners, n, NULL, tce, owner, pnext, page,
+			     false);
+}
+
+/* TCEs of which each has a block of its own. */
+static noinline unsigned long tce_fill_blocks(__be64 *tces, u64 *owners,
+					      unsigned long n, const u64 *hpas,
+					      u64 perm, u64 owner, u64 *pnext,
+					      u64 page)
+{
+	return tce_fill_loop(tces, owners, n, hpas, perm, owner, pnext, page,
+			     true);
+}
+
+/* Valid TCEs, cleared.  Owners lie at the same distance from all of them. */
+static noinline unsigned long tce_wipe_run(__be64 *tces, u64 *owners,
+					   unsigned long n, u64 next, u64 page)
+{
+	const long distance = (long)owners - (long)tces;
+	__be64 *tcep = tces;
+	u64 *owner;
+
+	for (; n; n--, tcep++) {
+		owner = (void *)tcep + distance;
+		if (!tce_raw(tcep) || *owner != next)
+			break;
+		tce_clear(tcep);
+		*owner = 0;
+		next += page;
+	}
+	return tcep - tces;
+}
+
+/*
+ * All entries of @place, as long as there is room for old owners.
+ * Return: how many were changed, or had nothing in them.
+ * Context: the caller holds the leaf lock.
+ */
+static unsigned long tce_fill(const struct tce_place *place,
+			      struct iommu_tce_change *change,
+			      unsigned int page_shift)
+{
+	const u64 page = 1ULL << page_shift, block = 1ULL << change->hpa_shift;
+	unsigned long i = 0, n, offset;
+	u64 next = TCE_NO_OWNER, owner;
+
+	for (;;) {
+		owner = change->owner + (i << page_shift);
+		offset = change->hpa_offset + (i << page_shift);
+		n = place->n - i;
+		if (block == page) {
+			i += tce_fill_blocks(place->tces + i, place->owners + i,
+					     n, change->hpas + i, change->perm,
+					     owner, &next, page);
+		} else {
+			n = min(n,
+				(block - (offset & (block - 1))) >> page_shift);
+			i += tce_fill_run(place->tces + i, place->owners + i, n,
+					  iommu_tce_new(change, i, page_shift),
+					  owner, &next, page);
+		}
+		if (i == place->n)
+			break;
+		if (tce_raw(&place->tces[i]) && place->owners[i] != next &&
+		    !tce_run_begin(change, &next, place->owners[i], page_shift))
+			break;
+	}
+	iommu_tce_end_run(change, next, page_shift);
+	return i;
+}
+
+static unsigned long tce_wipe(const struct tce_place *place,
+			      struct iommu_tce_change *change,
+			      unsigned int page_shift)
+{
+	u64 next = TCE_NO_OWNER;
+	unsigned long i = 0, n;
+
+	for (;;) {
+		i = tce_next_used(place->tces, i, place->n);
+		if (i == place->n)
+			break;
+		if (place->owners[i] != next &&
+		    !tce_run_begin(change, &next, place->owners[i], page_shift))
+			break;
+		n = tce_wipe_run(place->tces + i, place->owners + i,
+				 place->n - i, next, 1ULL << page_shift);
+		i += n;
+		next += n << page_shift;
+	}
+	iommu_tce_end_run(change, next, page_shift);
+	return i;
+}
+
+/* v1: new TCEs or none, entry by entry; a TCE is its own owner. */
+static noinline unsigned long tce_swap(const struct tce_place *place,
+				       struct iommu_tce_change *change,
+				       unsigned int page_shift)
+{
+	unsigned long i;
+	u64 old;
+
+	for (i = 0; i < place->n; i++) {
+		old = tce_load(&place->tces[i]);
+		if (old && !iommu_tce_record_old(change, old, page_shift))
+			break;
+		tce_store(&place->tces[i],
+			  change->perm ? iommu_tce_new(change, i, page_shift) :
+					 0);
+	}
+	return i;
+}
+
+/* A single entry, as guests have them changed: all of the above in a few steps. */
+static __always_inline unsigned long
+tce_change_one(const struct tce_place *place, struct iommu_tce_change *change)
+{
+	bool valid = tce_raw(place->tces);
+
+	if (valid) {
+		change->runs[0].owner = *place->owners;
+		change->runs[0].n = 1;
+		change->nr_runs = 1;
+	}
+	if (change->perm) {
+		tce_store(place->tces,
+			  (*change->hpas + change->hpa_offset) | change->perm);
+		*place->owners = change->owner;
+		*place->used += !valid;
+	} else if (valid) {
+		tce_clear(place->tces);
+		*place->owners = 0;
+		*place->used -= 1;
+	}
+	return 1;
+}
+
+static noinline unsigned long tce_change(struct tce_place at,
+					 struct iommu_tce_change *change,
+					 unsigned int page_shift)
+{
+	const struct tce_place *place = &at;
+	unsigned long n, old = 0;
+	unsigned int i;
+
+	if (unlikely(change->no_view))
+		n = tce_swap(place, change, page_shift);
+	else if (!change->perm)
+		n = tce_wipe(place, change, page_shift);
+	else
+		n = tce_fill(place, change, page_shift);
+
+	for (i = 0; i < change->nr_runs; i++)
+		old += change->runs[i].n;
+	*place->used += (change->perm ? n : 0) - old;
+	return n;
+}
+
+/* How many of the entries from @index on need not be looked at, as their unit is empty. */
+static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree,
+					     unsigned long index,
+					     unsigned long left)
+{
+	const unsigned long size = 1UL << tree->unit_bits;
+	unsigned long unit = index >> tree->unit_bits;
+	unsigned long last = (index + left - 1) >> tree->unit_bits;
+
+	do {
+		unit++;
+	} while (tree->geo.levels == 1 && unit <= last &&
+		 !READ_ONCE(tree->used[unit]));
+	return min(left, unit * size - index);
+}
+
+/* Remember that a level with the next entry may be empty, if the request covers levels. */
+static __always_inline void tce_note_empty(struct iommu_tce_change *change)
+{
+	if (!change->cover_end)
+		return;
+	change->empty = min(change->empty, change->entry);
+	change->empty_end = max(change->empty_end, change->entry + 1);
+}
+
+/**
+ * pnv_tce_exchange() - change a run of entries of a table for user space
+ * @tbl: the table
+ * @change: what to do; see &struct iommu_tce_change
+ *
+ * Goes on until nothing is left, there is no room to report one more old owner,
+ * or a stretch of entries was changed, and leaves the rest in @change.  The caller
+ * kills, and may have levels that are empty then taken out.
+ *
+ * Context: Process or hypercall, virtual mode; takes a leaf lock.
+ * Return: 0.  -EAGAIN when @change is to be made as a whole and that is not possible, or
+ * when the leaf for the first new TCE does not exist; pnv_tce_prealloc() helps with
+ * both.  For new TCEs -ENODEV in a table that was closed, -EIO in one whose hardware
+ * ignores kills.  On failure nothing has changed.
+ */
+int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
+{
+	const unsigned long index = change->entry - tbl->it_offset;
+	struct pnv_tce_tree *tree = tbl->it_tree;
+	spinlock_t *lock = tce_lock(tree, index);
+	struct tce_place place;
+	struct tce_walk walk;
+	unsigned long n = 0;
+	bool empty = false;
+	int ret = 0;
+
+	change->nr_runs = 0;
+	if (change->perm & TCE_PCI_WRITE)
+		change->perm |= TCE_PCI_READ; /* IODA2 has no write-only TCE */
+
+	spin_lock(lock);
+	if (change->perm &&
+	    unlikely(READ_ONCE(tbl->it_closed) || READ_ONCE(tbl->it_broken))) {
+		ret = READ_ONCE(tbl->it_closed) ? -ENODEV : -EIO;
+	} else if (likely(tce_walk(tbl, index, 0, &walk))) {
+		tce_place(tbl, index, &walk, change->left, &place);
+		if (change->whole && place.n < change->left) {
+			ret = -EAGAIN;
+		} else if (change->perm || *place.used) {
+			if (place.n == 1 && !change->no_view)
+				n = tce_change_one(&place, change);
+			else
+				n = tce_change(place, change,
+					       tbl->it_page_shift);
+			empty = walk.up && !*place.used;
+		} else {
+			n = tce_skip_units(tree, index, change->left);
+			empty = walk.up;
+		}
+	} else if (change->perm) {
+		ret = -EAGAIN;
+	} else {
+		n = pnv_tce_skip_levels(tree, index, change->left, walk);
+		empty = walk.up;
+	}
+	spin_unlock(lock);
+
+	if (empty)
+		tce_note_empty(change);
+	change->entry += n;
+	change->left -= n;
+	return ret;
+}
+
+/**
+ * pnv_tce_close() - refuse new TCEs from now on
+ * @tbl: the table, whose window is going away
+ *
+ * When this returns no change that adds TCEs is under way.
+ *
+ * Context: Any, virtual mode; takes leaf locks.
+ */
+void pnv_tce_close(struct iommu_table *tbl)
+{
+	unsigned int i;
+
+	WRITE_ONCE(tbl->it_closed, true);
+	/* Whoever took a lock before this saw it open and is done when we get the lock. */
+	for (i = 0; i < PNV_TCE_LOCKS; i++) {
+		spin_lock(&tbl->it_tree->locks[i].lock);
+		spin_unlock(&tbl->it_tree->locks[i].lock);
+	}
+}
