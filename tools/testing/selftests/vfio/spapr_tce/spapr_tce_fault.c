@@ -25,6 +25,7 @@ struct state {
 	struct spapr_setup s;
 	int other_group;
 	char *low, *high;
+	char *scattered;			/* of base pages that are all over the place */
 	uint64_t base;
 };
 
@@ -88,6 +89,33 @@ static int remove_region(struct state *st)
 static int complete_with_region(struct state *st)
 {
 	return complete(st) ?: add_region(st);
+}
+
+/* More pages than one chunk of their addresses has, and no two of them side by side. */
+#define SCATTERED_PAGES	1100
+
+static int complete_with_scattered(struct state *st)
+{
+	const size_t page = spapr_page_size(), size = SCATTERED_PAGES * page;
+	size_t i, odd;
+
+	st->scattered = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (st->scattered == MAP_FAILED || madvise(st->scattered, size, MADV_NOHUGEPAGE))
+		return -errno;
+	for (odd = 0; odd < 2; odd++)
+		for (i = odd; i < SCATTERED_PAGES; i += 2)
+			st->scattered[i * page] = 1;
+	return complete(st);
+}
+
+static int add_scattered(struct state *st)
+{
+	return spapr_register(st->s.container, st->scattered, SCATTERED_PAGES * spapr_page_size());
+}
+
+static int remove_scattered(struct state *st)
+{
+	return spapr_unregister(st->s.container, st->scattered, SCATTERED_PAGES * spapr_page_size());
 }
 
 static int create(struct state *st)
@@ -256,6 +284,11 @@ FIXTURE_VARIANT_ADD(fault, SET_IOMMU) {
 
 FIXTURE_VARIANT_ADD(fault, REGISTER) {
 	complete, add_region, nothing, remove_region, 3,
+};
+
+/* The region, an array for a batch of pages, a directory and its chunks. */
+FIXTURE_VARIANT_ADD(fault, REGISTER_scattered) {
+	complete_with_scattered, add_scattered, nothing, remove_scattered, 6,
 };
 
 FIXTURE_VARIANT_ADD(fault, UNREGISTER) {
