@@ -2,7 +2,7 @@
 /*
  * Containers of type v1: no registered memory.  ENABLE charges the size of the default
  * window to locked_vm, MAP pins a page for each TCE, and each TCE that goes unpins its page
- * after the kill.  Tables have one level and no user view: the TCE says which page it has.
+ * after the kill.  Tables have one level, and nobody looks at their owners: the TCE says which page it has.
  *
  * Pinning may wait for user space, and letting go for whoever has the page locked.  Both happen
  * with a reference to the table instead of the container's lock; the lock is held only while
@@ -77,7 +77,7 @@ int spapr_tce_v1_clear(struct iommu_table *tbl, unsigned long entry,
 	struct iommu_tce_change change = {
 		.entry = entry,
 		.left = npages,
-		.no_view = true,
+		.no_owners = true,
 	};
 	unsigned long first;
 	int ret = 0, err;
@@ -187,7 +187,7 @@ static int v1_write(struct spapr_tce_container *container,
 	const u64 iova = (u64)req->entry << tbl->it_page_shift;
 	struct iommu_tce_change change = {
 		.entry = req->entry,
-		.no_view = true,
+		.no_owners = true,
 		.hpa_shift = tbl->it_page_shift,
 	};
 	unsigned long end = req->entry + req->npages;

@@ -5,7 +5,7 @@
  *
  * user       iommu_tce_map() and iommu_tce_unmap() on one entry: request_hold() with
  *            mm_iommu_hold(), request_aim(), the exchange, batch_add_run() with
- *            mm_iommu_owner(), the kill, mm_iommu_drop(); request_unhold() after a failure
+ *            mm_iommu_region_of(), the kill, mm_iommu_drop(); request_unhold() after a failure
  * container  one mm_iommu_register() with region_claim() and region_settle(), then
  *            mm_iommu_unregister() until it succeeds or never; at its end mm_iommu_abandon(),
  *            and before it, by the first one, iommu_tce_close() on the table of one entry
@@ -58,7 +58,7 @@ byte gone;			/* containers that are */
 
 #define TOUCH(g)	assert(!r[g].freed)
 #define COUNTED(g)	assert(r[g].mapped == (r[g].used > 0) + r[g].points + r[g].held)
-/* What mm_iommu_owner() relies on: counts of @g that the caller can rely on keep it there. */
+/* What mm_iommu_region_of() relies on: counts of @g that the caller can rely on keep it there. */
 #define OWNED(g)	assert(tree == g && !r[g].freed)
 
 /* Set @g to the region, with a count for the caller, or to NONE. */

@@ -8,11 +8,11 @@
  *
  * hold	   raise the mapped count of each region that the new TCEs will point
  *	   into.  This finds memory that is not registered, and keeps the rest.
- * prealloc  make all levels of the table that the entries need, and keep them.
- *	   Left out for a few entries whose levels exist.
+ * prealloc  make all nodes of the table that the entries need, and keep them.
+ *	   Left out for a few entries whose nodes exist.
  * exchange  write the TCEs and owners, run by run; collect the old owners.
  *	   Nothing can fail from here on but closing the table.
- * take out  when clearing: levels of the table that are empty now and that the request
+ * take out  when clearing: nodes of the table that are empty now and that the request
  *	   covers.
  * kill	   tell the hardware to forget what it cached, once for the request, and know
  *	   that it has.
@@ -100,13 +100,13 @@ batch_init(struct tce_batch *batch, struct iommu_table *tbl,
 	batch->change.left = npages;
 	batch->change.perm = 0;
 	batch->change.whole = false;
-	batch->change.no_view = false;
+	batch->change.no_owners = false;
 	batch->change.cover_end = 0;
 	batch->change.loose = NULL;
 	batch->change.nr_runs = 0;
 }
 
-/* The request gives back levels that all of its entries cover: look for empty ones. */
+/* The request gives back nodes that all of its entries cover: look for empty ones. */
 static __always_inline void
 batch_cover(struct tce_batch *batch, unsigned long first, unsigned long npages)
 {
@@ -155,7 +155,7 @@ static __always_inline void batch_flush(struct tce_batch *batch)
 	if (batch->stale) {
 		mb(); /* the PHB must see the new TCEs when it reads them again */
 		/*
-		 * Where somebody has taken a level out and not yet killed, the way to
+		 * Where somebody has taken a node out and not yet killed, the way to
 		 * these entries may have changed.  He said so before that: @it_loose.
 		 */
 		if (unlikely(atomic_read(&tbl->it_loose)))
@@ -219,7 +219,7 @@ static void batch_add_run(struct tce_batch *batch,
 	batch->replaced += run->n;
 	for (; left; left -= n, ua += n << page_shift) {
 		/* The counts about to be dropped keep the region in its place. */
-		region = mm_iommu_owner(batch->mm, ua);
+		region = mm_iommu_region_of(batch->mm, ua);
 		if (WARN_ON_ONCE(!region))
 			break;
 		n = pages_in_region(region, ua, left, page_shift);
@@ -241,7 +241,7 @@ static __always_inline void batch_collect(struct tce_batch *batch)
 		batch_add_run(batch, &change->runs[i]);
 }
 
-/* Take out the levels that the request covers and that are empty; the last kill is due. */
+/* Take out the nodes that the request covers and that are empty; the last kill is due. */
 static noinline void batch_take_out(struct tce_batch *batch)
 {
 	struct iommu_tce_change *change = &batch->change;
@@ -257,7 +257,7 @@ static noinline void batch_take_out(struct tce_batch *batch)
 	} while (more && !fatal_signal_pending(current));
 }
 
-/* Everything has been changed: give back levels, if there are any to give, and kill. */
+/* Everything has been changed: give back nodes, if there are any to give, and kill. */
 static __always_inline void batch_finish(struct tce_batch *batch)
 {
 	const struct iommu_tce_change *change = &batch->change;
@@ -277,7 +277,7 @@ static void request_unhold(const struct iommu_table *tbl,
 
 	for (; done < npages; done += n) {
 		ua = req->ua + (done << tbl->it_page_shift);
-		region = mm_iommu_owner(req->mm, ua);
+		region = mm_iommu_region_of(req->mm, ua);
 		if (WARN_ON_ONCE(!region))
 			return;
 		n = pages_in_region(region, ua, npages - done,
@@ -352,7 +352,7 @@ static __always_inline void request_aim(struct tce_batch *batch,
 	unsigned long ua = req->ua + (done << page_shift);
 
 	if (ua > source->last) {
-		source->region = mm_iommu_owner(req->mm, ua);
+		source->region = mm_iommu_region_of(req->mm, ua);
 		source->last = source->region->last;
 	}
 	change->hpas = mm_iommu_hpas(source->region, ua, &bytes);
@@ -372,7 +372,7 @@ static __always_inline int request_fill(struct tce_batch *batch)
 	return ret;
 }
 
-/* Write all TCEs of a request, whose levels exist. */
+/* Write all TCEs of a request, whose nodes exist. */
 static int request_fill_all(struct tce_batch *batch,
 			    const struct iommu_tce_request *req,
 			    struct tce_source *source)
@@ -397,10 +397,10 @@ static int request_fill_all(struct tce_batch *batch,
 	}
 }
 
-/* Nothing has been written: make the levels, then write. */
-static int request_fill_levels(struct tce_batch *batch,
-			       const struct iommu_tce_request *req,
-			       struct tce_source *source)
+/* Nothing has been written: make the nodes, then write. */
+static int request_fill_nodes(struct tce_batch *batch,
+			      const struct iommu_tce_request *req,
+			      struct tce_source *source)
 {
 	const struct iommu_table_ops *ops = batch->tbl->it_ops;
 	int ret;
@@ -411,7 +411,7 @@ static int request_fill_levels(struct tce_batch *batch,
 
 	ret = ops->prealloc(batch->tbl, req->entry, req->npages);
 	if (ret == -ENOMEM) {
-		/* Levels that were made for nothing are needed more elsewhere. */
+		/* Nodes that were made for nothing are needed more elsewhere. */
 		batch_cover(batch, req->entry, req->npages);
 		batch->change.empty = req->entry;
 		batch->change.empty_end = req->entry + req->npages;
@@ -425,12 +425,12 @@ static int request_fill_levels(struct tce_batch *batch,
 
 /**
  * iommu_tce_map() - point entries to pre-registered memory
- * @tbl: a table with a user view
+ * @tbl: a table that records owners
  * @req: the entries and the memory; valid TCEs are replaced
  *
  * Context: Process, may sleep; takes leaf locks.
  * Return: 0; -EINVAL when some of the memory is not registered or is in smaller
- * physical pieces than an IOMMU page; -ENOMEM for the levels of the table: nothing
+ * physical pieces than an IOMMU page; -ENOMEM for the nodes of the table: nothing
  * has changed.  -EINTR after a fatal signal, -ENODEV when the table was closed:
  * the first entries may have been replaced.  -EIO when firmware refused an entry:
  * the entries before it have been cleared; or when a kill fails or failed before: all
@@ -451,12 +451,12 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 
 	batch_init(&batch, tbl, req->mm, req->entry, 0);
 	request_aim(&batch, req, &source);
-	/* The levels for a few entries mostly exist, and keeping them is not for free. */
+	/* The nodes for a few entries mostly exist, and keeping them is not for free. */
 	batch.change.whole = req->npages <=
 			     min(batch.change.left, IOMMU_TCE_RUNS);
 	ret = batch.change.whole ? request_fill(&batch) : -EAGAIN;
 	if (ret == -EAGAIN)
-		ret = request_fill_levels(&batch, req, &source);
+		ret = request_fill_nodes(&batch, req, &source);
 	batch_finish(&batch);
 
 	ret = ret ?: batch.error;
@@ -513,10 +513,10 @@ static __always_inline int batch_wipe_all(struct tce_batch *batch)
 
 /**
  * iommu_tce_unmap() - clear entries
- * @tbl: a table with a user view
+ * @tbl: a table that records owners
  * @req: the entries
  *
- * Levels of the table that become empty and that @req covers are given back.
+ * Nodes of the table that become empty and that @req covers are given back.
  *
  * Context: Process, may sleep; takes leaf locks.
  * Return: 0, also for entries that were never mapped; -EINTR after a fatal signal: the
@@ -539,7 +539,7 @@ EXPORT_SYMBOL_GPL(iommu_tce_unmap);
 
 /**
  * iommu_tce_unmap_all() - clear all entries of a table
- * @tbl: a table with a user view
+ * @tbl: a table that records owners
  * @mm: whose memory it points to
  * @cleared: receives how many entries were mapped
  *
@@ -562,11 +562,11 @@ EXPORT_SYMBOL_GPL(iommu_tce_unmap_all);
 
 /**
  * iommu_tce_close() - empty a table for good
- * @tbl: a table with a user view, whose window is going away
+ * @tbl: a table that records owners, whose window is going away
  * @mm: whose memory it points to
  *
  * No TCE can be added any more, by anybody who still has the table, no region counts
- * one of it, and of its levels only the first remains, if nobody else is at work on it.
+ * one of it, and of its nodes only the root remains, if nobody else is at work on it.
  *
  * Context: Process, may sleep; takes leaf locks.
  * Return: 0; -EIO when firmware refused to clear entries, or a kill failed: the regions

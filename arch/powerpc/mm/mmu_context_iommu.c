@@ -749,21 +749,22 @@ struct mm_iommu_region *mm_iommu_hold(struct mm_struct *mm, unsigned long ua,
 EXPORT_SYMBOL_GPL(mm_iommu_hold);
 
 /**
- * mm_iommu_owner() - the region that a live TCE points into
+ * mm_iommu_region_of() - the region that a live TCE points into
  * @mm: whose memory it is
  * @ua: user address that a TCE counted by the caller was made for
  *
  * Context: Any, virtual mode.
  * Return: the region; it stays until the caller drops the count of that TCE.
  */
-struct mm_iommu_region *mm_iommu_owner(struct mm_struct *mm, unsigned long ua)
+struct mm_iommu_region *mm_iommu_region_of(struct mm_struct *mm,
+					   unsigned long ua)
 {
 	struct mm_iommu_regions *regions = regions_of(mm);
 
 	guard(rcu)();
 	return regions ? region_find(regions, ua, ua) : NULL;
 }
-EXPORT_SYMBOL_GPL(mm_iommu_owner);
+EXPORT_SYMBOL_GPL(mm_iommu_region_of);
 
 /*
  * Real mode: for hypercall handlers that run with the MMU off.
@@ -803,22 +804,22 @@ notrace struct mm_iommu_region *mm_iommu_hold_rm(struct mm_struct *mm,
 NOKPROBE_SYMBOL(mm_iommu_hold_rm);
 
 /**
- * mm_iommu_owner_rm() - mm_iommu_owner() in real mode
+ * mm_iommu_region_of_rm() - mm_iommu_region_of() in real mode
  * @mm: whose memory it is
  * @ua: user address that a TCE counted by the caller was made for
  *
  * Context: Real mode, see above.
  * Return: the region; it stays until the caller drops the count of that TCE.
  */
-notrace struct mm_iommu_region *mm_iommu_owner_rm(struct mm_struct *mm,
-						  unsigned long ua)
+notrace struct mm_iommu_region *mm_iommu_region_of_rm(struct mm_struct *mm,
+						      unsigned long ua)
 {
 	struct mm_iommu_regions *regions = regions_of(mm);
 
 	return regions ? region_find(regions, ua, ua) : NULL;
 }
 
-NOKPROBE_SYMBOL(mm_iommu_owner_rm);
+NOKPROBE_SYMBOL(mm_iommu_region_of_rm);
 
 /**
  * mm_iommu_drop_rm() - mm_iommu_drop() for one TCE, in real mode

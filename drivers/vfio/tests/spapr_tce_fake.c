@@ -40,9 +40,9 @@ static void note_stale(struct fake_table *t, const struct iommu_tce_change *chan
 		t->stale_first = first;
 	t->stale_first = min(t->stale_first, first);
 	t->stale_end = max(t->stale_end, change->entry);
-	if (change->no_view)
+	if (change->no_owners)
 		return;
-	t->stale_region = mm_iommu_owner(t->fake->mm, change->runs[0].owner);
+	t->stale_region = mm_iommu_region_of(t->fake->mm, change->runs[0].owner);
 	if (t->stale_region)
 		t->stale_mapped = atomic_long_read(&t->stale_region->mapped);
 }
@@ -96,7 +96,7 @@ static int fake_exchange(struct iommu_table *tbl, struct iommu_tce_change *chang
 			break;
 		}
 		i = change->entry - tbl->it_offset;
-		owner = change->no_view ? t->tces[i] : t->owners[i];
+		owner = change->no_owners ? t->tces[i] : t->owners[i];
 		if (t->tces[i] && !iommu_tce_record_old(change, owner, tbl->it_page_shift))
 			break;
 		t->mapped -= !!t->tces[i];

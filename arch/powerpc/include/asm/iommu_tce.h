@@ -33,17 +33,17 @@ struct iommu_tce_run {
  * @hpas: host physical address of each block of memory for the new TCEs
  * @hpa_shift: log2 of the block size
  * @hpa_offset: where in the first block the first TCE points to
- * @owner: what the user view records for the first entry, its user address; that of
+ * @owner: what is recorded as owner of the first entry, its user address; that of
  *	the next is one IOMMU page further on
  * @whole: -EAGAIN, with nothing changed, unless all entries, at most IOMMU_TCE_RUNS, can be
  *	changed in this call
- * @no_view: the memory is not pre-registered (v1): the user view is left alone and
+ * @no_owners: the memory is not pre-registered (v1): owners are left alone and
  *	the owner of an old TCE is the TCE itself, address and permissions
- * @cover: the first entry of the request that clears, if it may give levels back
+ * @cover: the first entry of the request that clears, if it may give nodes back
  * @cover_end: the entry behind its last one; 0 for a request that gives nothing back
- * @empty: the first entry that the operation found in an empty level; larger at first
+ * @empty: the first entry that the operation found in an empty node; larger at first
  * @empty_end: behind the last such entry; 0 at first
- * @loose: levels that &iommu_table_ops.take_out took out of the table, NULL at first; for
+ * @loose: nodes that &iommu_table_ops.take_out took out of the table, NULL at first; for
  *	&iommu_table_ops.free_loose after a kill of the whole table, or keep_loose if that failed
  * @nr_runs: how many @runs are in use; set by the operation
  * @runs: the owners of the valid TCEs that were replaced, in the order of entries
@@ -60,7 +60,7 @@ struct iommu_tce_change {
 	unsigned long hpa_offset;
 	u64 owner;
 	bool whole;
-	bool no_view;
+	bool no_owners;
 	unsigned long cover;
 	unsigned long cover_end;
 	unsigned long empty;

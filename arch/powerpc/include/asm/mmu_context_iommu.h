@@ -118,7 +118,8 @@ void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region);
 struct mm_iommu_region *mm_iommu_hold(struct mm_struct *mm, unsigned long ua,
 				      unsigned int page_shift,
 				      unsigned long *n);
-struct mm_iommu_region *mm_iommu_owner(struct mm_struct *mm, unsigned long ua);
+struct mm_iommu_region *mm_iommu_region_of(struct mm_struct *mm,
+					   unsigned long ua);
 void mm_iommu_drop(struct mm_iommu_region *region, unsigned long n);
 bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua,
 		       unsigned int page_shift);
@@ -126,8 +127,8 @@ bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua,
 /* Real mode; the rules stand above their definitions. */
 struct mm_iommu_region *mm_iommu_hold_rm(struct mm_struct *mm, unsigned long ua,
 					 unsigned int page_shift);
-struct mm_iommu_region *mm_iommu_owner_rm(struct mm_struct *mm,
-					  unsigned long ua);
+struct mm_iommu_region *mm_iommu_region_of_rm(struct mm_struct *mm,
+					      unsigned long ua);
 bool mm_iommu_drop_rm(struct mm_iommu_region *region);
 
 void mm_iommu_cleanup(struct mm_struct *mm);

@@ -198,15 +198,15 @@ static void one_page_at(struct kunit *test, unsigned long ua)
 	KUNIT_EXPECT_FALSE(test, mm_iommu_mappable(rt->mm, ua, PAGE_SHIFT + 1));
 
 	KUNIT_EXPECT_TRUE(test, mm_iommu_mappable(rt->mm, ua, PAGE_SHIFT));
-	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_owner(rt->mm, ua + PAGE_SIZE - 1), region);
-	KUNIT_EXPECT_NULL(test, mm_iommu_owner(rt->mm, ua + PAGE_SIZE));
-	KUNIT_EXPECT_NULL(test, mm_iommu_owner(rt->mm, ua - 1));
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_region_of(rt->mm, ua + PAGE_SIZE - 1), region);
+	KUNIT_EXPECT_NULL(test, mm_iommu_region_of(rt->mm, ua + PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, mm_iommu_region_of(rt->mm, ua - 1));
 	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_hold(rt->mm, ua, PAGE_SHIFT, &n), region);
 	KUNIT_EXPECT_EQ(test, n, 1);
 	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(rt->mm, region), -EBUSY);
 	mm_iommu_drop(region, n);
 	do_unregister(test, region);
-	KUNIT_EXPECT_NULL(test, mm_iommu_owner(rt->mm, ua));
+	KUNIT_EXPECT_NULL(test, mm_iommu_region_of(rt->mm, ua));
 	KUNIT_EXPECT_FALSE(test, folio_maybe_dma_pinned(page_folio(page)));
 	put_page(page);
 }
@@ -229,7 +229,7 @@ static void regions_at_both_ends_of_the_address_space(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mm_iommu_register(rt->mm, top + 1, PAGE_SIZE, &region), -EINVAL);
 	KUNIT_EXPECT_EQ(test, mm_iommu_register(rt->mm, top, PAGE_SIZE - 1, &region), -EINVAL);
 	KUNIT_EXPECT_EQ(test, mm_iommu_register(rt->mm, top, 0, &region), -EINVAL);
-	KUNIT_EXPECT_NULL(test, mm_iommu_owner(rt->mm, ULONG_MAX));
+	KUNIT_EXPECT_NULL(test, mm_iommu_region_of(rt->mm, ULONG_MAX));
 	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
 }
 
@@ -380,8 +380,8 @@ static void I9_real_mode_entry_points_agree_with_those_of_virtual_mode(struct ku
 
 	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_hold_rm(rt->mm, ua, PAGE_SHIFT), region);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&region->mapped), 2);
-	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_owner_rm(rt->mm, ua + PAGE_SIZE), region);
-	KUNIT_EXPECT_NULL(test, mm_iommu_owner_rm(rt->mm, ua + 2 * PAGE_SIZE));
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_region_of_rm(rt->mm, ua + PAGE_SIZE), region);
+	KUNIT_EXPECT_NULL(test, mm_iommu_region_of_rm(rt->mm, ua + 2 * PAGE_SIZE));
 	KUNIT_EXPECT_NULL(test, mm_iommu_hold_rm(rt->mm, ua + 2 * PAGE_SIZE, PAGE_SHIFT));
 	KUNIT_EXPECT_NULL(test, mm_iommu_hold_rm(rt->mm, ua, PAGE_SHIFT + 2));
 	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(rt->mm, region), -EBUSY);
@@ -429,13 +429,13 @@ static void C12_abandoned_region_lives_until_its_last_TCE(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 8);
 	KUNIT_EXPECT_NULL(test, hold(test, 0, 1));
 	KUNIT_EXPECT_FALSE(test, mm_iommu_mappable(rt->mm, page_ua(test, 0), PAGE_SHIFT));
-	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_owner(rt->mm, page_ua(test, 7)), region);
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_region_of(rt->mm, page_ua(test, 7)), region);
 	KUNIT_EXPECT_EQ(test, try_register(test, 7, 2, &other), -EINVAL);
 
 	mm_iommu_drop(region, 8);
 	wait_for_locked_vm(rt, rt->locked_vm);
 	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
-	KUNIT_EXPECT_NULL(test, mm_iommu_owner(rt->mm, page_ua(test, 7)));
+	KUNIT_EXPECT_NULL(test, mm_iommu_region_of(rt->mm, page_ua(test, 7)));
 }
 
 static void abandoned_region_can_be_registered_again(struct kunit *test)
@@ -473,7 +473,7 @@ static void R17_orphan_under_other_memory_is_not_registered(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, vm_munmap(page_ua(test, 3), PAGE_SIZE), 0);
 	KUNIT_EXPECT_EQ(test, try_register(test, 0, 8, &other), -EFAULT);
 	replace_pages(test, 3, 1);
-	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_owner(rt->mm, page_ua(test, 3)), region);
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_region_of(rt->mm, page_ua(test, 3)), region);
 	KUNIT_EXPECT_EQ(test, region->used, 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&region->mapped), 8);
 	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 8);
@@ -843,10 +843,10 @@ static void model_owner(struct kunit *test, struct model *model, unsigned long p
 
 	/* A dying region may be seen until its work item has run, but not for ever. */
 	for (tries = 0; !m && model->dying && tries < 5000 &&
-	     mm_iommu_owner(current->mm, ua); tries++)
+	     mm_iommu_region_of(current->mm, ua); tries++)
 		usleep_range(1000, 2000);
-	MODEL_EQ(model, (ulong)mm_iommu_owner(current->mm, ua), want);
-	MODEL_EQ(model, (ulong)mm_iommu_owner(current->mm, ua + PAGE_SIZE - 1), want);
+	MODEL_EQ(model, (ulong)mm_iommu_region_of(current->mm, ua), want);
+	MODEL_EQ(model, (ulong)mm_iommu_region_of(current->mm, ua + PAGE_SIZE - 1), want);
 }
 
 static void model_mappable(struct kunit *test, struct model *model, unsigned long page)
@@ -957,7 +957,7 @@ static void walker_loop(struct walker *w)
 		return;
 	}
 	w->hits++;
-	if (n != 2 || mm_iommu_owner(w->mm, w->churning + PAGE_SIZE) != region)
+	if (n != 2 || mm_iommu_region_of(w->mm, w->churning + PAGE_SIZE) != region)
 		w->lost++;
 	mm_iommu_drop(region, n);
 }
@@ -1124,9 +1124,9 @@ static void register_two_at_once(struct kunit *test, struct registrar *a, struct
 
 	mmap_write_lock(current->mm);
 	registrar_start(test, a);
-	for (tries = 0; tries < 500 && !mm_iommu_owner(current->mm, a->ua); tries++)
+	for (tries = 0; tries < 500 && !mm_iommu_region_of(current->mm, a->ua); tries++)
 		msleep(20);
-	KUNIT_EXPECT_NOT_NULL(test, mm_iommu_owner(current->mm, a->ua));
+	KUNIT_EXPECT_NOT_NULL(test, mm_iommu_region_of(current->mm, a->ua));
 	if (other)
 		probe(test, other);
 	registrar_start(test, b);
@@ -1168,7 +1168,7 @@ static void who_waited_for_a_failure_tries_alone(struct kunit *test)
 	register_two_at_once(test, &a, &b, NULL);
 	KUNIT_EXPECT_EQ(test, a.ret, -EFAULT);
 	KUNIT_EXPECT_EQ(test, b.ret, -EFAULT);
-	KUNIT_EXPECT_NULL(test, mm_iommu_owner(rt->mm, a.ua));
+	KUNIT_EXPECT_NULL(test, mm_iommu_region_of(rt->mm, a.ua));
 	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
 	do_unregister(test, do_register(test, PENDING_PAGE, 3));
 }

@@ -2,7 +2,7 @@
 /*
  * The tree of a TCE table in memory: how to read it, and which lock guards what.
  *
- * pci-ioda-tce.c makes and frees the levels, pci-ioda-tce-user.c changes the entries of tables
+ * pci-ioda-tce.c makes and frees the nodes, pci-ioda-tce-user.c changes the entries of tables
  * for user space; what both must agree about is here.  The first of them says what a table is.
  */
 #ifndef _POWERNV_PCI_IODA_TCE_TREE_H
@@ -21,7 +21,7 @@
 #define PNV_TCE_VALID (TCE_PCI_READ | TCE_PCI_WRITE)
 #define PNV_TCE_LOCKS 16
 
-/* At most so many entries, or slots of a level, are looked at under a lock at a time. */
+/* At most so many entries, or slots of a node, are looked at under a lock at a time. */
 #define PNV_TCE_STRETCH_BITS 13
 #define PNV_TCE_STRETCH BIT(PNV_TCE_STRETCH_BITS)
 
@@ -33,10 +33,10 @@ struct pnv_tce_lock {
  * struct pnv_tce_tree - what a powernv table has beyond struct iommu_table
  * @geo: shape of the table; constant
  * @user: the table is for user space and has a shadow; constant
- * @top_shift: log2 of the entries that a slot of the first level covers; constant
+ * @top_shift: log2 of the entries that a slot of the root covers; constant
  * @unit_bits: log2 of the entries in a unit; constant
- * @levels: held for reading where levels must stay, for writing to take some out
- * @kept: levels whose kill failed; under @levels
+ * @nodes: held for reading where nodes must stay, for writing to take some out
+ * @kept: nodes whose kill failed; under @nodes
  * @locks: the leaf locks; each guards the TCEs, owners and counts of its units
  * @used: valid TCEs in each unit of a single-level table
  */
@@ -45,7 +45,7 @@ struct pnv_tce_tree {
 	bool user;
 	unsigned int top_shift;
 	unsigned int unit_bits;
-	struct rw_semaphore levels;
+	struct rw_semaphore nodes;
 	void *kept;
 	struct pnv_tce_lock locks[PNV_TCE_LOCKS];
 	unsigned long used[];
@@ -76,55 +76,55 @@ static __always_inline void tce_clear(__be64 *tcep)
 	WRITE_ONCE(*tcep, 0);
 }
 
-static inline __be64 *tce_level_of(u64 pointer)
+static inline __be64 *tce_node_of(u64 pointer)
 {
 	return __va(pointer & ~PNV_TCE_VALID);
 }
 
-static inline unsigned long tce_level_slots(const struct pnv_tce_geometry *geo)
+static inline unsigned long tce_node_slots(const struct pnv_tce_geometry *geo)
 {
 	return 1UL << geo->level_bits;
 }
 
-/* The word of the shadow behind a slot of a level. */
+/* The word of the shadow behind a slot of a node. */
 static inline u64 *tce_shadow(const struct pnv_tce_geometry *geo, __be64 *slot)
 {
-	return (u64 __force *)slot + tce_level_slots(geo);
+	return (u64 __force *)slot + tce_node_slots(geo);
 }
 
 /* The first slot from @slot on, below @end, that holds something; @end if none does. */
-static inline unsigned long tce_next_used(const __be64 *level,
+static inline unsigned long tce_next_used(const __be64 *node,
 					  unsigned long slot, unsigned long end)
 {
-	const __be64 *at = level + slot;
+	const __be64 *at = node + slot;
 
 	for (; slot + 8 <= end; slot += 8, at += 8)
 		if (tce_raw(at) | tce_raw(at + 1) | tce_raw(at + 2) |
 		    tce_raw(at + 3) | tce_raw(at + 4) | tce_raw(at + 5) |
 		    tce_raw(at + 6) | tce_raw(at + 7))
 			break;
-	while (slot < end && !tce_raw(level + slot))
+	while (slot < end && !tce_raw(node + slot))
 		slot++;
 	return slot;
 }
 
 /**
- * struct tce_walk - where a walk from the first level to a leaf ended
- * @level: the leaf, or the level in which the pointer is missing
- * @slot: the slot for the entry in @level
- * @shift: log2 of how many entries a slot of @level covers; 0 for a leaf
- * @up: the slot that points to @level; NULL for the first level
+ * struct tce_walk - where a walk from the root to a leaf ended
+ * @node: the leaf, or the node in which the pointer is missing
+ * @slot: the slot for the entry in @node
+ * @shift: log2 of how many entries a slot of @node covers; 0 for a leaf
+ * @up: the slot that points to @node; NULL for the root
  */
 struct tce_walk {
-	__be64 *level;
+	__be64 *node;
 	unsigned long slot;
 	unsigned int shift;
 	__be64 *up;
 };
 
 /*
- * Walk down for entry @index, to the level whose slots cover 1 << @bottom entries (0:
- * the leaf).  Return: whether all levels on the way exist.
+ * Walk down for entry @index, to the node whose slots cover 1 << @bottom entries (0:
+ * the leaf).  Return: whether all nodes on the way exist.
  */
 static __always_inline bool tce_walk(const struct iommu_table *tbl,
 				     unsigned long index, unsigned int bottom,
@@ -132,20 +132,20 @@ static __always_inline bool tce_walk(const struct iommu_table *tbl,
 {
 	const struct pnv_tce_tree *tree = tbl->it_tree;
 	const unsigned int bits = tree->geo.level_bits;
-	const unsigned long mask = tce_level_slots(&tree->geo) - 1;
-	__be64 *level = (__be64 *)tbl->it_base, *up = NULL;
+	const unsigned long mask = tce_node_slots(&tree->geo) - 1;
+	__be64 *node = (__be64 *)tbl->it_base, *up = NULL;
 	unsigned int shift = tree->top_shift;
 	u64 pointer = 1;
 
 	while (shift != bottom) {
-		pointer = tce_load(&level[(index >> shift) & mask]);
+		pointer = tce_load(&node[(index >> shift) & mask]);
 		if (!pointer)
 			break;
-		up = &level[(index >> shift) & mask];
-		level = tce_level_of(pointer);
+		up = &node[(index >> shift) & mask];
+		node = tce_node_of(pointer);
 		shift -= bits;
 	}
-	walk->level = level;
+	walk->node = node;
 	walk->slot = (index >> shift) & mask;
 	walk->shift = shift;
 	walk->up = up;
@@ -172,8 +172,8 @@ static inline void tce_assert_locked(struct pnv_tce_tree *tree,
 	lockdep_assert_held(tce_lock(tree, index));
 }
 
-unsigned long pnv_tce_skip_levels(const struct pnv_tce_tree *tree,
-				  unsigned long index, unsigned long left,
-				  struct tce_walk walk);
+unsigned long pnv_tce_skip_missing(const struct pnv_tce_tree *tree,
+				   unsigned long index, unsigned long left,
+				   struct tce_walk walk);
 
 #endif /* _POWERNV_PCI_IODA_TCE_TREE_H */

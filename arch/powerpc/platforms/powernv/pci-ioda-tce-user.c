@@ -4,7 +4,7 @@
  *
  * A change says what to do to some entries (&struct iommu_tce_change) and receives who owned
  * what it replaced, as runs of consecutive owners.  The loops that do it are here, and what
- * ends all changes: closing a table.  The levels must exist; see pci-ioda-tce.c, which also
+ * ends all changes: closing a table.  The nodes must exist; see pci-ioda-tce.c, which also
  * says what a leaf lock guards.
  *
  * Cannot fail: clearing.
@@ -44,7 +44,7 @@ static __always_inline void tce_place(const struct iommu_table *tbl,
 	unsigned long unit = 1UL << tree->unit_bits;
 
 	tce_assert_locked(tree, index);
-	place->tces = &walk->level[walk->slot];
+	place->tces = &walk->node[walk->slot];
 	if (walk->up) {
 		place->owners = tce_shadow(&tree->geo, place->tces);
 		place->used = (unsigned long *)tce_shadow(&tree->geo, walk->up);
@@ -252,7 +252,7 @@ static noinline unsigned long tce_change(struct tce_place at,
 	unsigned long n, old = 0;
 	unsigned int i;
 
-	if (unlikely(change->no_view))
+	if (unlikely(change->no_owners))
 		n = tce_swap(place, change, page_shift);
 	else if (!change->perm)
 		n = tce_wipe(place, change, page_shift);
@@ -281,7 +281,7 @@ static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree,
 	return min(left, unit * size - index);
 }
 
-/* Remember that a level with the next entry may be empty, if the request covers levels. */
+/* Remember that a node with the next entry may be empty, if the request covers nodes. */
 static __always_inline void tce_note_empty(struct iommu_tce_change *change)
 {
 	if (!change->cover_end)
@@ -297,7 +297,7 @@ static __always_inline void tce_note_empty(struct iommu_tce_change *change)
  *
  * Goes on until nothing is left, there is no room to report one more old owner,
  * or a stretch of entries was changed, and leaves the rest in @change.  The caller
- * kills, and may have levels that are empty then taken out.
+ * kills, and may have nodes that are empty then taken out.
  *
  * Context: Process or hypercall, virtual mode; takes a leaf lock.
  * Return: 0.  -EAGAIN when @change is to be made as a whole and that is not possible, or
@@ -329,7 +329,7 @@ int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 		if (change->whole && place.n < change->left) {
 			ret = -EAGAIN;
 		} else if (change->perm || *place.used) {
-			if (place.n == 1 && !change->no_view)
+			if (place.n == 1 && !change->no_owners)
 				n = tce_change_one(&place, change);
 			else
 				n = tce_change(place, change,
@@ -342,7 +342,7 @@ int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 	} else if (change->perm) {
 		ret = -EAGAIN;
 	} else {
-		n = pnv_tce_skip_levels(tree, index, change->left, walk);
+		n = pnv_tce_skip_missing(tree, index, change->left, walk);
 		empty = walk.up;
 	}
 	spin_unlock(lock);

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * TCE tables of IODA2 PHBs: their levels come, are kept, become loose and are freed.
+ * TCE tables of IODA2 PHBs: their nodes come, are kept, become loose and are freed.
  *
- * A table is a tree of equal levels (pci-ioda-tce.h).  A TCE is a big-endian
+ * A table is a tree of equal levels (pci-ioda-tce.h): the root, which the PHB finds by
+ * the TVE, inner nodes, and at level 0 the leaves.  A TCE, in a leaf, is a big-endian
  * word: host physical address, TCE_PCI_READ, TCE_PCI_WRITE; it is valid when one
- * of the two bits is set.  A higher level holds pointers in the same format with
+ * of the two bits is set.  An inner node holds pointers in the same format with
  * both bits set.  The hardware reads all of it at any time.
  *
- * Only the first level exists from the start.  Others are allocated, zeroed,
+ * Only the root exists from the start.  Others are allocated, zeroed,
  * before they are published with cmpxchg().  Whoever publishes second frees its
- * own level and uses the first one's.
+ * own node and uses the first one's.
  *
- * Each level of a table for user space has a shadow of the same size right behind
+ * Each node of a table for user space has a shadow of the same size right behind
  * it, in the same allocation, which the hardware never reads: behind a TCE its
- * owner (whose memory it points to; this is the user view), behind the pointer to
- * a leaf how many valid TCEs the leaf has.  A single-level table may be as large as
- * the page allocator can give; its view is an allocation of its own.
+ * owner, the user address that it points to, behind the pointer to a leaf how many
+ * valid TCEs the leaf has.  A single-level table may be as large as
+ * the page allocator can give; its owners are an allocation of their own.
  *
  * A TCE of such a table, its owner and the count change together under a leaf
  * lock, one of an array hashed by position in the table.  A lock covers a unit: a
@@ -23,17 +24,17 @@
  * too.  Nothing is called, allocated or waited for under it.  Tables of the DMA API
  * have no shadow and need no lock, because their users own disjoint entries.
  *
- * A level of a table for user space that is empty is given back by a request that
+ * A node of a table for user space that is empty is given back by a request that
  * covers all of it (UNMAP, or the end of the window), and by no other: two drivers that
- * map and unmap a page at a time neither allocate nor wait for each other's levels.
- * Levels are taken out under &pnv_tce_tree.levels and are loose until the hardware is
+ * map and unmap a page at a time neither allocate nor wait for each other's nodes.
+ * Nodes are taken out under &pnv_tce_tree.nodes and are loose until the hardware is
  * known to have forgotten them (the kill); they are freed when no walker can be in them
  * either.  If the kill failed they are kept until the table itself is freed, which is
  * when its window is out of the hardware.  As long as some are loose, every kill is one
- * of the whole table (&iommu_table.it_loose): a level in the place of a loose one is of
+ * of the whole table (&iommu_table.it_loose): a node in the place of a loose one is of
  * no use to a device that still follows the old pointer.
  *
- * Levels of a kernel page or more are counted as SecPageTables.  Smaller ones are slab
+ * Nodes of a kernel page or more are counted as SecPageTables.  Smaller ones are slab
  * memory that kmemleak cannot find: the pointers to them are the hardware's.
  *
  * Cannot fail: clearing, looking up, taking out, freeing.
@@ -61,7 +62,7 @@
 #include "pci-ioda-tce-tree.h"
 
 /*
- * So many leaves are looked at while levels are kept from all who need them.  Looking
+ * So many leaves are looked at while nodes are kept from all who need them.  Looking
  * over a stretch of slots takes as long as some leaves.
  */
 #define PNV_TCE_TAKE_OUT 1024
@@ -90,26 +91,26 @@ unsigned long pnv_ioda_parse_tce_sizes(struct pnv_phb *phb)
 	return sizes;
 }
 
-/* The memory of a level, with its shadow if the table has one there: a power of two. */
-static size_t tce_level_size(const struct pnv_tce_tree *tree)
+/* The memory of a node, with its shadow if the table has one there: a power of two. */
+static size_t tce_node_size(const struct pnv_tce_tree *tree)
 {
 	size_t bytes = pnv_tce_level_bytes(&tree->geo);
 
 	return tree->user && tree->geo.levels > 1 ? 2 * bytes : bytes;
 }
 
-/* A zeroed level.  Slab and page allocator align it to its size, as the PHB needs it. */
-static __be64 *tce_level_alloc(const struct iommu_table *tbl, gfp_t gfp)
+/* A zeroed node.  Slab and page allocator align it to its size, as the PHB needs it. */
+static __be64 *tce_node_alloc(const struct iommu_table *tbl, gfp_t gfp)
 {
-	size_t bytes = tce_level_size(tbl->it_tree);
+	size_t bytes = tce_node_size(tbl->it_tree);
 	struct page *page;
-	void *level;
+	void *node;
 
 	gfp |= __GFP_NOWARN;
 	if (bytes < PAGE_SIZE) {
-		level = kzalloc_node(bytes, gfp, tbl->it_nid);
-		kmemleak_ignore(level);
-		return level;
+		node = kzalloc_node(bytes, gfp, tbl->it_nid);
+		kmemleak_ignore(node);
+		return node;
 	}
 	page = alloc_pages_node(tbl->it_nid, gfp | __GFP_ZERO | __GFP_COMP,
 				get_order(bytes));
@@ -120,28 +121,28 @@ static __be64 *tce_level_alloc(const struct iommu_table *tbl, gfp_t gfp)
 	return page_address(page);
 }
 
-static void tce_level_free(const struct pnv_tce_tree *tree, __be64 *level)
+static void tce_node_free(const struct pnv_tce_tree *tree, __be64 *node)
 {
-	size_t bytes = tce_level_size(tree);
+	size_t bytes = tce_node_size(tree);
 
 	if (bytes < PAGE_SIZE) {
-		kfree(level);
+		kfree(node);
 		return;
 	}
-	mod_lruvec_page_state(virt_to_page(level), NR_SECONDARY_PAGETABLE,
+	mod_lruvec_page_state(virt_to_page(node), NR_SECONDARY_PAGETABLE,
 			      -(int)(bytes >> PAGE_SHIFT));
-	__free_pages(virt_to_page(level), get_order(bytes));
+	__free_pages(virt_to_page(node), get_order(bytes));
 }
 
-/* Publish a new level in @slot unless somebody else was first. */
-static void tce_level_publish(const struct pnv_tce_tree *tree, __be64 *slot,
-			      __be64 *level)
+/* Publish a new node in @slot unless somebody else was first. */
+static void tce_node_publish(const struct pnv_tce_tree *tree, __be64 *slot,
+			     __be64 *node)
 {
-	u64 pointer = __pa(level) | PNV_TCE_VALID;
+	u64 pointer = __pa(node) | PNV_TCE_VALID;
 
 	/* The full barrier orders the zeroes before the pointer, for the PHB and walkers. */
 	if (cmpxchg((u64 __force *)slot, 0, (u64 __force)cpu_to_be64(pointer)))
-		tce_level_free(tree, level);
+		tce_node_free(tree, node);
 }
 
 /* Make the leaf that holds @index exist. */
@@ -149,13 +150,13 @@ static int tce_leaf_make(struct iommu_table *tbl, unsigned long index,
 			 gfp_t gfp)
 {
 	struct tce_walk walk;
-	__be64 *level;
+	__be64 *node;
 
 	while (!tce_walk(tbl, index, 0, &walk)) {
-		level = tce_level_alloc(tbl, gfp);
-		if (!level)
+		node = tce_node_alloc(tbl, gfp);
+		if (!node)
 			return -ENOMEM;
-		tce_level_publish(tbl->it_tree, &walk.level[walk.slot], level);
+		tce_node_publish(tbl->it_tree, &walk.node[walk.slot], node);
 	}
 	return 0;
 }
@@ -190,7 +191,7 @@ static int tce_leaves_make(struct iommu_table *tbl, unsigned long index,
  *
  * Context: Process, may sleep.
  * Return: 0, to be followed by pnv_tce_release() when the entries were changed;
- * -ENOMEM; -EINTR after a fatal signal.  Levels that were made before the failure remain,
+ * -ENOMEM; -EINTR after a fatal signal.  Nodes that were made before the failure remain,
  * empty.  There are never more of them than the table was charged for.
  */
 int pnv_tce_prealloc(struct iommu_table *tbl, unsigned long entry,
@@ -198,43 +199,43 @@ int pnv_tce_prealloc(struct iommu_table *tbl, unsigned long entry,
 {
 	int ret;
 
-	down_read(&tbl->it_tree->levels);
+	down_read(&tbl->it_tree->nodes);
 	ret = tce_leaves_make(tbl, entry - tbl->it_offset, npages,
 			      GFP_KERNEL_ACCOUNT);
 	if (ret)
-		up_read(&tbl->it_tree->levels);
+		up_read(&tbl->it_tree->nodes);
 	return ret;
 }
 
 /**
- * pnv_tce_release() - undo what pnv_tce_prealloc() did to keep levels
+ * pnv_tce_release() - undo what pnv_tce_prealloc() did to keep nodes
  * @tbl: the table
  *
  * Context: Process.
  */
 void pnv_tce_release(struct iommu_table *tbl)
 {
-	up_read(&tbl->it_tree->levels);
+	up_read(&tbl->it_tree->nodes);
 }
 
 /**
- * pnv_tce_skip_levels() - how far it is to the next pointer of a level
+ * pnv_tce_skip_missing() - how far it is to the next pointer of a node
  * @tree: the tree
  * @index: an entry below a pointer that is missing
  * @left: how many entries the caller is interested in
  * @walk: where the walk to @index ended; by value, so that callers have it in registers
  *
- * Context: Any, with a leaf lock or &pnv_tce_tree.levels held, so that the level stays.
+ * Context: Any, with a leaf lock or &pnv_tce_tree.nodes held, so that the node stays.
  * Return: how many entries from @index on have no leaf, at most @left; there may be more.
  */
-unsigned long pnv_tce_skip_levels(const struct pnv_tce_tree *tree,
-				  unsigned long index, unsigned long left,
-				  struct tce_walk walk)
+unsigned long pnv_tce_skip_missing(const struct pnv_tce_tree *tree,
+				   unsigned long index, unsigned long left,
+				   struct tce_walk walk)
 {
 	unsigned long slot = walk.slot + 1, end;
 
-	end = min(tce_level_slots(&tree->geo), slot + PNV_TCE_STRETCH);
-	slot = tce_next_used(walk.level, slot, end) - slot;
+	end = min(tce_node_slots(&tree->geo), slot + PNV_TCE_STRETCH);
+	slot = tce_next_used(walk.node, slot, end) - slot;
 	return min(left, tce_walk_rest(&walk, index) + (slot << walk.shift));
 }
 
@@ -250,18 +251,18 @@ static bool tce_covers(const struct iommu_table *tbl,
 	       tbl->it_offset + end <= change->cover_end;
 }
 
-/* Make the level that the walk ended in loose. */
+/* Make the node that the walk ended in loose. */
 static void tce_take_out(struct iommu_table *tbl, const struct tce_walk *walk,
 			 struct iommu_tce_change *change)
 {
-	lockdep_assert_held_write(&tbl->it_tree->levels);
-	/* Before others can put a level in its place: they need @levels, too. */
+	lockdep_assert_held_write(&tbl->it_tree->nodes);
+	/* Before others can put a node in its place: they need @nodes, too. */
 	if (!change->loose)
 		atomic_inc(&tbl->it_loose);
 	tce_clear(walk->up);
-	/* Nobody needs the shadow of an empty level: it holds the list together. */
-	*(void **)tce_shadow(&tbl->it_tree->geo, walk->level) = change->loose;
-	change->loose = walk->level;
+	/* Nobody needs the shadow of an empty node: it holds the list together. */
+	*(void **)tce_shadow(&tbl->it_tree->geo, walk->node) = change->loose;
+	change->loose = walk->node;
 }
 
 static void tce_take_out_leaf(struct iommu_table *tbl, unsigned long index,
@@ -277,14 +278,14 @@ static void tce_take_out_leaf(struct iommu_table *tbl, unsigned long index,
 	spin_unlock(lock);
 }
 
-/* Everything in the levels above @index, as far as @next is not in them, has been seen. */
+/* Everything in the nodes above @index, as far as @next is not in them, has been seen. */
 static void tce_take_out_above(struct iommu_table *tbl, unsigned long index,
 			       unsigned long next,
 			       struct iommu_tce_change *change)
 {
 	const struct pnv_tce_tree *tree = tbl->it_tree;
 	const unsigned int bits = tree->geo.level_bits;
-	const unsigned long slots = tce_level_slots(&tree->geo);
+	const unsigned long slots = tce_node_slots(&tree->geo);
 	struct tce_walk walk;
 	unsigned int shift;
 
@@ -295,7 +296,7 @@ static void tce_take_out_above(struct iommu_table *tbl, unsigned long index,
 		tce_walk(tbl, index, shift, &walk);
 		if (walk.shift != shift)
 			continue;
-		if (tce_next_used(walk.level, 0, slots) != slots)
+		if (tce_next_used(walk.node, 0, slots) != slots)
 			return;
 		tce_take_out(tbl, &walk, change);
 	}
@@ -312,7 +313,7 @@ static unsigned long tce_take_out_some(struct iommu_table *tbl,
 	struct tce_walk walk;
 	int work = PNV_TCE_TAKE_OUT;
 
-	lockdep_assert_held_write(&tree->levels);
+	lockdep_assert_held_write(&tree->nodes);
 	for (; index < end && work > 0; index = next) {
 		if (tce_walk(tbl, index, 0, &walk)) {
 			if (tce_covers(tbl, change, index, bits))
@@ -320,8 +321,8 @@ static unsigned long tce_take_out_some(struct iommu_table *tbl,
 			next = ((index >> bits) + 1) << bits;
 			work--;
 		} else {
-			next = index + pnv_tce_skip_levels(tree, index,
-							   end - index, walk);
+			next = index + pnv_tce_skip_missing(tree, index,
+							    end - index, walk);
 			work -= PNV_TCE_TAKE_OUT_SKIP;
 		}
 		tce_take_out_above(tbl, index, next < end ? next : ~0UL,
@@ -331,11 +332,11 @@ static unsigned long tce_take_out_some(struct iommu_table *tbl,
 }
 
 /**
- * pnv_tce_take_out() - take levels out of a table that are empty and that a request covers
+ * pnv_tce_take_out() - take nodes out of a table that are empty and that a request covers
  * @tbl: the table
- * @change: the request; where exchange found empty levels is where to look
+ * @change: the request; where exchange found empty nodes is where to look
  *
- * What was taken out is in &iommu_tce_change.loose.  Levels stay if somebody relies on
+ * What was taken out is in &iommu_tce_change.loose.  Nodes stay if somebody relies on
  * some of the table just now.  The next request that covers them will find them.
  *
  * Context: Process or hypercall, virtual mode; takes leaf locks.
@@ -348,16 +349,16 @@ bool pnv_tce_take_out(struct iommu_table *tbl, struct iommu_tce_change *change)
 	unsigned long end = change->empty_end - tbl->it_offset;
 
 	if (change->empty >= change->empty_end ||
-	    !down_write_trylock(&tree->levels))
+	    !down_write_trylock(&tree->nodes))
 		return false;
 	index = tce_take_out_some(tbl, index, end, change);
-	up_write(&tree->levels);
+	up_write(&tree->nodes);
 	change->empty = tbl->it_offset + index;
 	return index < end;
 }
 
 /**
- * pnv_tce_free_loose() - free levels that were taken out of a table
+ * pnv_tce_free_loose() - free nodes that were taken out of a table
  * @tbl: the table
  * @loose: from &iommu_tce_change.loose; a kill of the whole table is complete
  *
@@ -367,7 +368,7 @@ void pnv_tce_free_loose(struct iommu_table *tbl, void *loose)
 {
 	struct pnv_tce_tree *tree = tbl->it_tree;
 	unsigned int i;
-	__be64 *level;
+	__be64 *node;
 
 	/* Whose kill is not of the whole table from now on does not come before that kill. */
 	smp_mb__before_atomic();
@@ -378,16 +379,16 @@ void pnv_tce_free_loose(struct iommu_table *tbl, void *loose)
 		spin_unlock(&tree->locks[i].lock);
 	}
 	while (loose) {
-		level = loose;
-		loose = *(void **)tce_shadow(&tree->geo, level);
-		tce_level_free(tree, level);
+		node = loose;
+		loose = *(void **)tce_shadow(&tree->geo, node);
+		tce_node_free(tree, node);
 		cond_resched();
 	}
 }
 
 /**
- * pnv_tce_keep_loose() - keep levels that were taken out of a table
- * @tbl: the table; it stays one that has loose levels
+ * pnv_tce_keep_loose() - keep nodes that were taken out of a table
+ * @tbl: the table; it stays one that has loose nodes
  * @loose: from &iommu_tce_change.loose; the kill failed
  *
  * Context: Process or hypercall, virtual mode; may sleep.
@@ -399,10 +400,10 @@ void pnv_tce_keep_loose(struct iommu_table *tbl, void *loose)
 
 	while (*last)
 		last = (void **)tce_shadow(&tree->geo, *last);
-	down_write(&tree->levels);
+	down_write(&tree->nodes);
 	*last = tree->kept;
 	tree->kept = loose;
-	up_write(&tree->levels);
+	up_write(&tree->nodes);
 }
 
 /**
@@ -427,7 +428,7 @@ unsigned long pnv_pci_ioda2_get_table_size(__u32 page_shift, __u64 window_size,
 
 /*
  * Entry by entry, for the DMA API: kernel memory, no shadow, entries that belong
- * to the caller alone, levels that stay until the table goes.
+ * to the caller alone, nodes that stay until the table goes.
  */
 
 /* How many of the @npages entries from @index on lie in the leaf of @index. */
@@ -447,7 +448,7 @@ int pnv_tce_build(struct iommu_table *tbl, long index, long npages,
 	struct tce_walk walk;
 	__be64 *tcep;
 
-	/* All levels first: a failure leaves no entry behind. */
+	/* All nodes first: a failure leaves no entry behind. */
 	if (tce_leaves_make(tbl, at, npages, GFP_ATOMIC))
 		return -ENOMEM;
 
@@ -456,7 +457,7 @@ int pnv_tce_build(struct iommu_table *tbl, long index, long npages,
 	for (; npages; npages -= n, at += n) {
 		n = tce_in_leaf(&tbl->it_tree->geo, at, npages);
 		tce_walk(tbl, at, 0, &walk);
-		tcep = walk.level + walk.slot;
+		tcep = walk.node + walk.slot;
 		for (unsigned long i = 0; i < n;
 		     i++, hpa += 1UL << tbl->it_page_shift)
 			tce_store(tcep + i, hpa | perm);
@@ -472,8 +473,8 @@ void pnv_tce_free(struct iommu_table *tbl, long index, long npages)
 	for (; at < end; at += n) {
 		if (tce_walk(tbl, at, 0, &walk)) {
 			n = tce_in_leaf(&tbl->it_tree->geo, at, end - at);
-			memset(walk.level + walk.slot, 0,
-			       n * sizeof(*walk.level));
+			memset(walk.node + walk.slot, 0,
+			       n * sizeof(*walk.node));
 		} else {
 			n = tce_walk_rest(&walk, at);
 		}
@@ -486,26 +487,26 @@ unsigned long pnv_tce_get(struct iommu_table *tbl, long index)
 
 	if (!tce_walk(tbl, index - tbl->it_offset, 0, &walk))
 		return 0;
-	return tce_load(walk.level + walk.slot);
+	return tce_load(walk.node + walk.slot);
 }
 
-/* Free what hangs off a level of height @height, then the level. */
-static void tce_levels_free(const struct pnv_tce_tree *tree, __be64 *level,
-			    unsigned int height)
+/* Free what hangs off a node of height @height, then the node. */
+static void tce_nodes_free(const struct pnv_tce_tree *tree, __be64 *node,
+			   unsigned int height)
 {
-	const unsigned long end = height ? tce_level_slots(&tree->geo) : 0;
+	const unsigned long end = height ? tce_node_slots(&tree->geo) : 0;
 	unsigned long slot = 0;
 
-	while ((slot = tce_next_used(level, slot, end)) < end) {
-		tce_levels_free(tree, tce_level_of(tce_load(&level[slot++])),
-				height - 1);
+	while ((slot = tce_next_used(node, slot, end)) < end) {
+		tce_nodes_free(tree, tce_node_of(tce_load(&node[slot++])),
+			       height - 1);
 		cond_resched();
 	}
-	tce_level_free(tree, level);
+	tce_node_free(tree, node);
 }
 
 /**
- * pnv_pci_ioda2_table_free_pages() - free all levels and the user view
+ * pnv_pci_ioda2_table_free_pages() - free all nodes and owners
  * @tbl: a table that is in no window of any hardware, or one that was never set up
  *
  * Context: Process, may sleep.  Cannot fail.
@@ -513,17 +514,17 @@ static void tce_levels_free(const struct pnv_tce_tree *tree, __be64 *level,
 void pnv_pci_ioda2_table_free_pages(struct iommu_table *tbl)
 {
 	struct pnv_tce_tree *tree = tbl->it_tree;
-	__be64 *level;
+	__be64 *node;
 
 	if (!tree)
 		return;
 	if (tbl->it_base)
-		tce_levels_free(tree, (__be64 *)tbl->it_base,
-				tree->geo.levels - 1);
+		tce_nodes_free(tree, (__be64 *)tbl->it_base,
+			       tree->geo.levels - 1);
 	while (tree->kept) {
-		level = tree->kept;
-		tree->kept = *(void **)tce_shadow(&tree->geo, level);
-		tce_level_free(tree, level);
+		node = tree->kept;
+		tree->kept = *(void **)tce_shadow(&tree->geo, node);
+		tce_node_free(tree, node);
 		cond_resched();
 	}
 	kfree(tbl->it_userspace);
@@ -540,10 +541,10 @@ void pnv_pci_ioda2_table_free_pages(struct iommu_table *tbl)
  * @page_shift: log2 of the IOMMU page size
  * @window_size: in bytes
  * @levels: how many levels
- * @user: whether the table has a user view
+ * @user: whether the table is for user space, and records owners
  * @tbl: zeroed table to set up
  *
- * Only the first level is allocated.
+ * Only the root is allocated.
  *
  * Context: Process, may sleep.
  * Return: 0, -EINVAL when there can be no such window, -ENOMEM.  On failure @tbl
@@ -576,13 +577,13 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset,
 	tree->user = user;
 	tree->top_shift = (levels - 1) * geo.level_bits;
 	tree->unit_bits = unit_bits;
-	init_rwsem(&tree->levels);
+	init_rwsem(&tree->nodes);
 	for (i = 0; i < PNV_TCE_LOCKS; i++)
 		spin_lock_init(&tree->locks[i].lock);
 
 	tbl->it_tree = tree;
 	tbl->it_nid = nid;
-	tbl->it_base = (unsigned long)tce_level_alloc(tbl, gfp);
+	tbl->it_base = (unsigned long)tce_node_alloc(tbl, gfp);
 	if (user && levels == 1)
 		tbl->it_userspace = kzalloc_node(pnv_tce_level_bytes(&geo),
 						 gfp | __GFP_NOWARN, nid);

@@ -244,5 +244,5 @@ void ledger_expect_nothing_else(struct kunit *test, const struct iommu_table *tb
 /* Nobody has called the prealloc operation without the release operation. */
 void ledger_expect_no_keeper(struct kunit *test, const struct iommu_table *tbl)
 {
-	KUNIT_EXPECT_FALSE(test, rwsem_is_locked(&tbl->it_tree->levels));
+	KUNIT_EXPECT_FALSE(test, rwsem_is_locked(&tbl->it_tree->nodes));
 }

@@ -24,7 +24,7 @@
 #define pnv_tce_keep_loose		ledger_tce_keep_loose
 #define pnv_tce_prealloc		ledger_tce_prealloc
 #define pnv_tce_release			ledger_tce_release
-#define pnv_tce_skip_levels		ledger_tce_skip_levels
+#define pnv_tce_skip_missing		ledger_tce_skip_missing
 #define pnv_tce_take_out		ledger_tce_take_out
 
 #include "pci-ioda-tce_kunit.h"

@@ -21,7 +21,7 @@ struct model_shape {
 	struct shape table;
 	u8 at[PIECES - 2];	/* log2 of those entries */
 	u8 hpa_shift;
-	bool no_view;
+	bool no_owners;
 };
 
 static const struct model_shape model_shapes[] = {
@@ -111,7 +111,7 @@ static u64 model_tce(const struct model *m, const struct model_new *new, unsigne
 
 static u64 model_owner(const struct model *m, const struct model_new *new, unsigned long i)
 {
-	if (!new->perm || m->shape->no_view)
+	if (!new->perm || m->shape->no_owners)
 		return 0;
 	return new->owner + ((u64)(i - new->from) << m->tbl->it_page_shift);
 }
@@ -139,7 +139,7 @@ static unsigned long model_follow(struct model *m, const struct model_new *new,
 	m->merged += total > c->nr_runs;
 	for (run = 0; i < ENTRIES && model_index(m, i) < end; i++) {
 		if (m->tce[i]) {
-			owner = m->shape->no_view ? m->tce[i] : m->owner[i];
+			owner = m->shape->no_owners ? m->tce[i] : m->owner[i];
 			while (run < c->nr_runs && nth == c->runs[run].n) {
 				nth = 0;
 				run++;
@@ -163,7 +163,7 @@ static void model_change(struct model *m, const struct model_new *new, unsigned 
 	struct iommu_table *tbl = m->tbl;
 	struct iommu_tce_change c = {
 		.entry = tbl->it_offset + model_index(m, i), .hpa_shift = m->shape->hpa_shift,
-		.no_view = m->shape->no_view,
+		.no_owners = m->shape->no_owners,
 	};
 	u64 at;
 
@@ -195,7 +195,7 @@ static void model_whole(struct model *m, const struct model_new *new, unsigned l
 	struct iommu_tce_change c = {
 		.entry = tbl->it_offset + index, .left = n, .perm = new->perm, .hpas = m->hpas,
 		.hpa_shift = m->shape->hpa_shift, .hpa_offset = new->offset,
-		.owner = new->owner, .whole = true, .no_view = m->shape->no_view,
+		.owner = new->owner, .whole = true, .no_owners = m->shape->no_owners,
 	};
 	bool possible;
 
