@@ -182,14 +182,14 @@ static const struct spapr_tce_call spapr_tce_calls[] = {
 static const struct spapr_tce_call *
 call_find(const struct spapr_tce_container *container, unsigned int cmd)
 {
-	const unsigned int index = CALL_INDEX(cmd);
+	unsigned int index = CALL_INDEX(cmd);
 	const struct spapr_tce_call *call;
 
 	if (cmd != _IO(VFIO_TYPE, _IOC_NR(cmd)) ||
 	    index >= ARRAY_SIZE(spapr_tce_calls))
 		return NULL;
-	call = &spapr_tce_calls[array_index_nospec(
-		index, ARRAY_SIZE(spapr_tce_calls))];
+	index = array_index_nospec(index, ARRAY_SIZE(spapr_tce_calls));
+	call = &spapr_tce_calls[index];
 	return call->needs & (container->v2 ? NEED_V1 : NEED_V2) ? NULL : call;
 }
 

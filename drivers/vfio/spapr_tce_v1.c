@@ -2,7 +2,8 @@
 /*
  * Containers of type v1: no registered memory.  ENABLE charges the size of the default
  * window to locked_vm, MAP pins a page for each TCE, and each TCE that goes unpins its page
- * after the kill.  Tables have one level, and nobody looks at their owners: the TCE says which page it has.
+ * after the kill.  Tables have one level, and nobody looks at their owners: the TCE says which
+ * page it has.
  *
  * Pinning may wait for user space, and letting go for whoever has the page locked.  Both happen
  * with a reference to the table instead of the container's lock; the lock is held only while
@@ -376,7 +377,8 @@ static void v1_disable_start(struct spapr_tce_container *container,
 /* What MAPs under way have pinned is let go before its charge, too. */
 static int v1_disable_wait(struct spapr_tce_container *container)
 {
-	smp_mb(); /* says that MAP is over before it looks for one, as spapr_tce_v1_map() vice versa */
+	/* Say that MAP is over before looking for one; spapr_tce_v1_map() vice versa. */
+	smp_mb();
 	mm_iommu_wait_map(&v1_pinning_map);
 	if (wait_event_killable(container->pinned,
 				!atomic_long_read(&container->pinning)))

@@ -76,19 +76,32 @@ static void window_put(struct iommu_table *tbl, bool stuck)
 	iommu_tce_table_put(tbl);
 }
 
+/* Platform code may say what firmware said; callers want an errno. */
+static int group_set(struct iommu_table_group *table_group, unsigned int num,
+		     struct iommu_table *tbl)
+{
+	long rc = table_group->ops->set_window(table_group, num, tbl);
+
+	return spapr_tce_platform_errno(rc);
+}
+
+static int group_unset(struct iommu_table_group *table_group, unsigned int num)
+{
+	long rc = table_group->ops->unset_window(table_group, num);
+
+	return spapr_tce_platform_errno(rc);
+}
+
 /* Program the table of slot @num into all groups, or into none. */
 static int window_set(struct spapr_tce_container *container, unsigned int num,
 		      struct iommu_table *tbl)
 {
-	struct iommu_table_group *table_group;
 	struct spapr_tce_group *group;
 	int ret;
 
 	lockdep_assert_held_write(&container->lock);
 	list_for_each_entry(group, &container->groups, next) {
-		table_group = group->table_group;
-		ret = spapr_tce_platform_errno(
-			table_group->ops->set_window(table_group, num, tbl));
+		ret = group_set(group->table_group, num, tbl);
 		if (ret)
 			goto unset;
 	}
@@ -103,23 +116,20 @@ unset:
 static int window_unset(struct spapr_tce_container *container, unsigned int num,
 			struct iommu_table *tbl)
 {
-	struct iommu_table_group *table_group;
 	struct spapr_tce_group *group;
 	int ret;
 
 	lockdep_assert_held_write(&container->lock);
 	list_for_each_entry(group, &container->groups, next) {
-		table_group = group->table_group;
-		ret = spapr_tce_platform_errno(
-			table_group->ops->unset_window(table_group, num));
+		ret = group_unset(group->table_group, num);
 		if (ret)
 			goto set;
 	}
 	return 0;
 set:
-	list_for_each_entry_continue_reverse(group, &container->groups, next)
-		group->table_group->ops->set_window(group->table_group, num,
-						    tbl);
+	/* The one that failed may have none any more, too: its kill has failed. */
+	list_for_each_entry_from_reverse(group, &container->groups, next)
+		group_set(group->table_group, num, tbl);
 	return ret;
 }
 
@@ -226,14 +236,16 @@ static int window_program(struct spapr_tce_container *container,
 {
 	struct iommu_table_group *table_group = window_group(container, new);
 	struct iommu_table *tbl;
+	long rc;
 	int ret;
 
 	lockdep_assert_held_write(&container->lock);
 	if (IS_ERR(table_group))
 		return PTR_ERR(table_group);
-	ret = spapr_tce_platform_errno(table_group->ops->create_table(
-		table_group, new->num, new->page_shift, new->size, new->levels,
-		&tbl));
+	rc = table_group->ops->create_table(table_group, new->num,
+					    new->page_shift, new->size,
+					    new->levels, &tbl);
+	ret = spapr_tce_platform_errno(rc);
 	if (ret)
 		return ret;
 	new->tbl = tbl;
@@ -289,7 +301,7 @@ static int making_plan(struct spapr_tce_container *container,
 		       struct making *making,
 		       const struct vfio_iommu_spapr_tce_create *create)
 {
-	struct new_window *new = making->windows;
+	struct new_window *window = making->windows;
 	struct spapr_tce_group *group;
 	unsigned int num = 0;
 
@@ -298,7 +310,7 @@ static int making_plan(struct spapr_tce_container *container,
 	if (!group)
 		return -ENXIO;
 	if (container->default_pending) {
-		*new ++ = (struct new_window){
+		*window++ = (struct new_window){
 			.page_shift = IOMMU_PAGE_SHIFT_4K,
 			.levels = 1,
 			.size = group->table_group->tce32_size,
@@ -310,14 +322,14 @@ static int making_plan(struct spapr_tce_container *container,
 			num++;
 		if (num == TCE_WINDOWS)
 			return -ENOSPC;
-		*new ++ = (struct new_window){
+		*window++ = (struct new_window){
 			.page_shift = create->page_shift,
 			.levels = create->levels,
 			.size = create->window_size,
 			.num = num,
 		};
 	}
-	making->nr = new - making->windows;
+	making->nr = window - making->windows;
 	return 0;
 }
 
@@ -564,8 +576,7 @@ int spapr_tce_windows_set(struct spapr_tce_container *container,
 		tbl = container->windows[i].programmed;
 		if (!tbl)
 			continue;
-		ret = spapr_tce_platform_errno(
-			table_group->ops->set_window(table_group, i, tbl));
+		ret = group_set(table_group, i, tbl);
 		if (ret)
 			goto unset;
 	}

@@ -45,8 +45,8 @@
 #define BATCH_REGIONS 8
 
 /*
- * Others get the processor, and a fatal signal is seen, after so many entries at the latest, or
- * steps of fewer: asking takes a fifth of the instructions of a step for one entry.
+ * Others get the processor, and a fatal signal is seen, after a step of more than so many
+ * entries, or so many steps: asking takes a fifth of the instructions of a step for one entry.
  */
 #define REST_ENTRIES 64
 #define REST_STEPS 16
@@ -180,8 +180,10 @@ static noinline void batch_add(struct tce_batch *batch,
 {
 	unsigned int i;
 
-	if (unlikely(batch->kept))
+	if (unlikely(batch->kept)) {
+		cond_resched();
 		return;
+	}
 	for (i = 0; i < batch->nr; i++) {
 		if (batch->drops[i].region == region) {
 			batch->drops[i].n += n;

@@ -377,19 +377,19 @@ static void regions_cleanup_work(struct work_struct *work)
 	struct mm_iommu_regions *regions =
 		container_of(work, struct mm_iommu_regions, cleanup);
 	struct mm_iommu_region *region;
+	struct latch_tree_node *node;
 	struct rb_node *rb;
 
 	mutex_lock(&regions->lock);
 	while ((rb = rb_first(&regions->tree.tree[0]))) {
-		region = to_region(
-			container_of(rb, struct latch_tree_node, node[0]));
+		node = container_of(rb, struct latch_tree_node, node[0]);
+		region = to_region(node);
 		region_unlink(regions, region);
 		mm_iommu_pages_unpin(&region->blocks, region->written);
 		mm_iommu_blocks_free(&region->blocks);
 		kfree_rcu(region, rcu);
 		atomic_long_inc(&mm_iommu_forgotten);
-		pr_warn_ratelimited(
-			"mm_iommu: a region of a dead mm was still registered\n");
+		pr_warn_ratelimited("mm_iommu: a dead mm had a region yet\n");
 		cond_resched();
 	}
 	mutex_unlock(&regions->lock);
@@ -835,12 +835,11 @@ notrace bool mm_iommu_drop_rm(struct mm_iommu_region *region)
 {
 	long mapped = atomic_long_read(&region->mapped);
 
-	do {
-		if (mapped == 1)
-			return false;
-	} while (
-		!atomic_long_try_cmpxchg(&region->mapped, &mapped, mapped - 1));
-	return true;
+	while (mapped != 1)
+		if (atomic_long_try_cmpxchg(&region->mapped, &mapped,
+					    mapped - 1))
+			return true;
+	return false;
 }
 
 NOKPROBE_SYMBOL(mm_iommu_drop_rm);

@@ -203,6 +203,11 @@ static long fake_set_window(struct iommu_table_group *table_group, int num,
 
 	if (ret)
 		return ret;
+	/* It has been there, and its kill has failed. */
+	if (tbl && group->slots[num] == to_fake(tbl)) {
+		group->lost[num] = false;
+		return 0;
+	}
 	if (!tbl || group->slots[num]) {
 		KUNIT_FAIL(fake->test, "bad window for slot %d", num);
 		return -EINVAL;
@@ -222,8 +227,10 @@ static long fake_unset_window(struct iommu_table_group *table_group, int num)
 	struct fake *fake = group->fake;
 	long ret = failure(fake, FAKE_UNSET);
 
-	if (ret)
+	if (ret) {
+		group->lost[num] = fake->lose;
 		return ret;
+	}
 	if (!t) {
 		KUNIT_FAIL(fake->test, "slot %d has no window to take out", num);
 		return -EINVAL;
@@ -394,11 +401,14 @@ unsigned long fake_charged(struct kunit *test)
 void fake_expect_slots(struct kunit *test, unsigned int groups, unsigned int num,
 		       const struct fake_table *tbl)
 {
+	struct fake *fake = test->priv;
 	unsigned int i;
 
-	for (i = 0; i < FAKE_GROUPS; i++)
+	for (i = 0; i < FAKE_GROUPS; i++) {
 		KUNIT_EXPECT_PTR_EQ_MSG(test, fake_slot(test, i, num), i < groups ? tbl : NULL,
 					"group %u, slot %u", i, num);
+		KUNIT_EXPECT_FALSE_MSG(test, fake->groups[i].lost[num], "group %u, slot %u", i, num);
+	}
 }
 
 void fake_expect_no_window(struct kunit *test)

@@ -68,6 +68,7 @@ struct fake_table {
  * @fake: whose it is
  * @attached: it is in the container
  * @slots: what is programmed
+ * @lost: what is in the slot is linked yet, but no window of the hardware any more
  */
 struct fake_group {
 	struct iommu_table_group table_group;
@@ -75,6 +76,7 @@ struct fake_group {
 	struct fake *fake;
 	bool attached;
 	struct fake_table *slots[FAKE_SLOTS];
+	bool lost[FAKE_SLOTS];
 };
 
 /**
@@ -90,6 +92,7 @@ struct fake_group {
  * @tables: how many tables there are
  * @calls: how often each operation of a group was called
  * @fail: the call of an operation that fails, counted from 1, and what it returns; 0: none
+ * @lose: a window that does not go when told to is lost all the same
  * @args_go: take @args away when a window is programmed that starts here; 0: do not
  * @refuse: entries of all tables, absolute, that firmware does not let anybody change; or NULL
  * @deaf: no kill reaches the hardware
@@ -114,6 +117,7 @@ struct fake {
 		unsigned int nth;
 		long ret;
 	} fail[FAKE_OPS];
+	bool lose;
 	u64 args_go;
 	const unsigned long *refuse;
 	bool deaf;

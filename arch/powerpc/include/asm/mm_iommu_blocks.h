@@ -239,6 +239,7 @@ static inline int mm_iommu_blocks_refine(struct mm_iommu_blocks *blocks,
 	struct mm_iommu_blocks fine = { .first = blocks->first,
 					.last = blocks->last };
 	unsigned long ua, bytes, n = 0;
+	u64 hpa;
 	int ret;
 
 	ret = mm_iommu_blocks_size(&fine, shift);
@@ -254,8 +255,8 @@ static inline int mm_iommu_blocks_refine(struct mm_iommu_blocks *blocks,
 			(ua & ((1UL << blocks->shift) - 1));
 		if (bytes > end - ua)
 			bytes = end - ua;
-		ret = mm_iommu_blocks_put(
-			&fine, ua, mm_iommu_blocks_hpa(blocks, ua), bytes);
+		hpa = mm_iommu_blocks_hpa(blocks, ua);
+		ret = mm_iommu_blocks_put(&fine, ua, hpa, bytes);
 	}
 	if (ret) {
 		mm_iommu_blocks_free(&fine);
