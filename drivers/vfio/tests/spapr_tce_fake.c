@@ -407,7 +407,8 @@ void fake_expect_slots(struct kunit *test, unsigned int groups, unsigned int num
 	for (i = 0; i < FAKE_GROUPS; i++) {
 		KUNIT_EXPECT_PTR_EQ_MSG(test, fake_slot(test, i, num), i < groups ? tbl : NULL,
 					"group %u, slot %u", i, num);
-		KUNIT_EXPECT_FALSE_MSG(test, fake->groups[i].lost[num], "group %u, slot %u", i, num);
+		KUNIT_EXPECT_FALSE_MSG(test, fake->groups[i].lost[num], "group %u, slot %u", i,
+				       num);
 	}
 }
 

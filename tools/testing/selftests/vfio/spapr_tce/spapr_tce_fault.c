@@ -94,12 +94,18 @@ static int complete_with_region(struct state *st)
 /* More pages than one chunk of their addresses has, and no two of them side by side. */
 #define SCATTERED_PAGES	1100
 
+static size_t scattered_size(void)
+{
+	return SCATTERED_PAGES * spapr_page_size();
+}
+
 static int complete_with_scattered(struct state *st)
 {
-	const size_t page = spapr_page_size(), size = SCATTERED_PAGES * page;
+	const size_t page = spapr_page_size(), size = scattered_size();
 	size_t i, odd;
 
-	st->scattered = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	st->scattered = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			     -1, 0);
 	if (st->scattered == MAP_FAILED || madvise(st->scattered, size, MADV_NOHUGEPAGE))
 		return -errno;
 	for (odd = 0; odd < 2; odd++)
@@ -110,12 +116,12 @@ static int complete_with_scattered(struct state *st)
 
 static int add_scattered(struct state *st)
 {
-	return spapr_register(st->s.container, st->scattered, SCATTERED_PAGES * spapr_page_size());
+	return spapr_register(st->s.container, st->scattered, scattered_size());
 }
 
 static int remove_scattered(struct state *st)
 {
-	return spapr_unregister(st->s.container, st->scattered, SCATTERED_PAGES * spapr_page_size());
+	return spapr_unregister(st->s.container, st->scattered, scattered_size());
 }
 
 static int create(struct state *st)
