@@ -453,10 +453,22 @@ static void add_up_counters(void)
 	spapr_write_file("/proc/sys/vm/stat_refresh", "1");
 }
 
+/* MemFree leaves out what processors have at hand, which may be many megabytes. */
 long spapr_memfree_kb(void)
 {
+	long pages = 0, n;
+	char line[256];
+	FILE *f;
+
 	add_up_counters();
-	return spapr_meminfo_kb("MemFree");
+	f = fopen("/proc/zoneinfo", "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, " nr_free_pages %ld", &n) == 1 ||
+		    sscanf(line, " count: %ld", &n) == 1)
+			pages += n;
+	if (f)
+		fclose(f);
+	return pages * (spapr_page_size() / KB);
 }
 
 long spapr_memory_kb(void)

@@ -103,7 +103,7 @@ int spapr_log_lines(int mark);
 /* Counters; -1 when the kernel does not have one. */
 long spapr_vmlck_kb(void);
 long spapr_meminfo_kb(const char *name);
-long spapr_memfree_kb(void);	/* each call finds more of what processors keep */
+long spapr_memfree_kb(void);	/* also what processors have at hand */
 long spapr_pins_held(void);
 long spapr_slab_objects(const char *cache);
 
