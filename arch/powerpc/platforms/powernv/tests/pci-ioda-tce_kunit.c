@@ -84,7 +84,7 @@ static struct reference reference(u32 page_shift, u64 size, u32 levels)
 	return ref;
 }
 
-/* A real table of this shape, if its first level is small. */
+/* A real table of this shape, if its root is small. */
 static unsigned long wrong_table(u32 page_shift, u64 size, u32 levels, const struct reference *ref)
 {
 	struct iommu_table tbl = { };
@@ -283,7 +283,7 @@ static void entries_have_the_format_of_the_hardware(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, be64_to_cpu(tces[5]), 0);
 }
 
-/* The DMA API's operations on a table without a user view. */
+/* The DMA API's operations on a table without owners. */
 static void entries_of_the_DMA_API(struct kunit *test)
 {
 	struct iommu_table *tbl = pnv_pci_table_alloc(NUMA_NO_NODE);

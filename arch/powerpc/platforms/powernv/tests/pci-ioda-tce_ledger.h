@@ -89,7 +89,7 @@ extern struct ledger_meeting ledger_meeting;
 #define LEDGER_SHAPES	3
 extern const struct shape ledger_shapes[LEDGER_SHAPES];
 
-/* An entry of which nothing but the first level is shared with any other @part. */
+/* An entry of which nothing but the root is shared with any other @part. */
 static inline unsigned long part_of(const struct iommu_table *tbl, unsigned long part)
 {
 	unsigned int bits = ilog2(tbl->it_level_size) * tbl->it_indirect_levels;

@@ -14,7 +14,7 @@ static unsigned long path_of(const struct iommu_table *tbl)
 	return tbl->it_indirect_levels;
 }
 
-/* How many entries the slot of the first level covers that a part has. */
+/* How many entries the slot of the root covers that a part has. */
 static unsigned long part_size(const struct iommu_table *tbl)
 {
 	return part_of(tbl, 1) - part_of(tbl, 0);
