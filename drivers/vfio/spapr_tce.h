@@ -34,9 +34,6 @@
 struct iommu_tce_request;
 struct vfio_iommu_driver_ops;
 
-/* MAP, UNMAP: the bus address is in the default window, which has not been made yet. */
-#define SPAPR_TCE_DEFAULT_IS_DUE (-EAGAIN)
-
 #define TCE_WINDOWS IOMMU_TABLE_GROUP_MAX_TABLES
 
 /**
@@ -166,6 +163,7 @@ void spapr_tce_windows_end(struct spapr_tce_container *container,
 			   struct spapr_tce_group *group);
 void spapr_tce_windows_put(struct spapr_tce_group *group);
 
+bool spapr_tce_default_is_due(struct spapr_tce_container *container, u64 iova);
 int spapr_tce_map(struct spapr_tce_container *container,
 		  const struct vfio_iommu_type1_dma_map *map);
 int spapr_tce_unmap(struct spapr_tce_container *container,

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The calls of a container of sPAPR TCE IOMMUs: a table says for each what argument it has
- * and what it depends on; the dispatcher copies the argument in, checks argsz and flags,
- * takes the lock and checks the state; then comes a short handler; results are copied out
- * when the lock is no longer held.
+ * The calls of a container of sPAPR TCE IOMMUs: their table, and the dispatcher.
  *
- * Handlers may rely on: the caller's mm, the lock that the table names, and as long as they
- * hold that, on at least one group where the table says so.  Without it a group may leave.
+ * The table says for each call what argument it has and what it depends on.  The dispatcher
+ * copies the argument in, checks argsz and flags, takes the lock, checks the state and makes the
+ * default window if that is due.  Then the handler runs.  Results are copied out when the lock is
+ * no longer held.
+ *
+ * Handlers may rely on the caller's mm, on the lock that the table names, and while they hold it
+ * on at least one group where the table says so.  Without the lock a group may leave.
  * They return 0 or -errno, never what firmware said; GET_STATE of VFIO_EEH_PE_OP and
  * CHECK_EXTENSION alone return more than 0.
  */
@@ -100,80 +102,139 @@ static long ioctl_eeh(struct spapr_tce_container *container,
 	return spapr_tce_eeh_op(container, &arg->eeh);
 }
 
-/* What a call needs; the dispatcher sees to it in this order. */
-#define NEED_V1 BIT(0) /* -ENOTTY for the other type */
-#define NEED_V2 BIT(1)
-#define CLAIM_MM BIT(2) /* makes the caller's mm the container's */
-#define NEED_ENABLED BIT(3) /* -EPERM before ENABLE or the first REGISTER */
-#define NEED_MM BIT(4) /* -EPERM before somebody claimed it */
-#define NEED_GROUP BIT(5) /* -ENXIO */
-#define HOLD_NONE \
-	BIT(6) /* runs without the lock, else it is held for reading */
-#define COPY_OUT BIT(7) /* the argument is copied back */
-#define COPY_OUT_FLAGGED BIT(8) /* the same when it has flags */
-#define COPIES_OUT BIT(9) /* the handler does that itself */
-#define MAY_NEED_DEFAULT BIT(10) /* the handler may want the default window */
+/* The default window is made when the first MAP or UNMAP has an address in it. */
+static bool map_wants_default(struct spapr_tce_container *container,
+			      const union spapr_tce_arg *arg)
+{
+	return spapr_tce_default_is_due(container, arg->map.iova);
+}
+
+static bool unmap_wants_default(struct spapr_tce_container *container,
+				const union spapr_tce_arg *arg)
+{
+	return !(arg->unmap.flags & VFIO_DMA_UNMAP_FLAG_ALL) &&
+	       spapr_tce_default_is_due(container, arg->unmap.iova);
+}
+
+/* Which type of container has a call; the other one answers -ENOTTY. */
+enum call_type { TYPE_ANY, TYPE_V1, TYPE_V2 };
+
+/* What the handler has of the container's lock.  None of them needs it for writing. */
+enum call_hold { HOLD_NONE, HOLD_READ };
+
+/* Who copies the argument back to the caller, and when. */
+enum call_out {
+	OUT_NONE,
+	OUT_ALL, /* the dispatcher, after the handler succeeded */
+	OUT_FLAGGED, /* the dispatcher, if the argument has flags */
+	OUT_HANDLER, /* the handler, before others can see what it made */
+};
+
+/* What a call needs, in the order in which it is checked. */
+#define NEED_MM BIT(0) /* -EPERM while the container belongs to nobody */
+#define NEED_ENABLED BIT(1) /* -EPERM before ENABLE or the first REGISTER */
+#define NEED_GROUP BIT(2) /* -ENXIO */
+#define CLAIM_MM BIT(3) /* an unclaimed container gets the caller's mm */
 
 /**
  * struct spapr_tce_call - a call
- * @handler: does the work, with the lock held that @needs says; gets the argument, and where
- *	it came from
+ * @handler: does the work; gets the argument, and where it came from
+ * @wants_default: whether the default window must be made first; NULL: never.  Called with the
+ *	container's lock held for reading, while that window is due
+ * @type: which containers have the call
+ * @hold: what the handler holds of the lock
+ * @needs: what the dispatcher checks and provides
+ * @out: who copies the argument back
+ * @flags: valid bits of the field flags
  * @minsz: what argsz must cover at least; 0: no argument
  * @size: of the whole argument
- * @flags: valid bits of the field flags
- * @needs: what the dispatcher provides and checks
+ *
+ * There is no column for undoing a call whose result cannot be copied out: only CREATE would
+ * need it, and does that itself before the window is open.
  */
 struct spapr_tce_call {
 	long (*handler)(struct spapr_tce_container *container,
 			union spapr_tce_arg *arg, void __user *uarg);
+	bool (*wants_default)(struct spapr_tce_container *container,
+			      const union spapr_tce_arg *arg);
+	enum call_type type;
+	enum call_hold hold;
+	u32 needs;
+	enum call_out out;
+	u32 flags;
 	unsigned int minsz;
 	unsigned int size;
-	u32 flags;
-	u32 needs;
 };
 
 /* The calls have consecutive numbers. */
 #define CALL_INDEX(cmd) (_IOC_NR(cmd) - _IOC_NR(VFIO_IOMMU_SPAPR_TCE_GET_INFO))
 
-#define TCE_CALL(_cmd, _handler, _type, _last, _flags, _needs) \
-	[CALL_INDEX(_cmd)] = {                                 \
-		.handler = (_handler),                         \
-		.needs = (_needs),                             \
-		.minsz = offsetofend(_type, _last),            \
-		.size = sizeof(_type),                         \
-		.flags = (_flags),                             \
-	}
+#define TCE_ARG(_type, _last) \
+	.minsz = offsetofend(_type, _last), .size = sizeof(_type)
 
 static const struct spapr_tce_call spapr_tce_calls[] = {
-	TCE_CALL(VFIO_IOMMU_SPAPR_TCE_GET_INFO, ioctl_get_info,
-		 struct vfio_iommu_spapr_tce_info, dma32_window_size, U32_MAX,
-		 NEED_GROUP | COPY_OUT),
-	TCE_CALL(VFIO_IOMMU_MAP_DMA, ioctl_map,
-		 struct vfio_iommu_type1_dma_map, size,
-		 VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-		 NEED_ENABLED | MAY_NEED_DEFAULT),
-	TCE_CALL(VFIO_IOMMU_UNMAP_DMA, ioctl_unmap,
-		 struct vfio_iommu_type1_dma_unmap, size, VFIO_DMA_UNMAP_FLAG_ALL,
-		 NEED_ENABLED | MAY_NEED_DEFAULT | COPY_OUT_FLAGGED),
-	TCE_CALL(VFIO_IOMMU_SPAPR_REGISTER_MEMORY, ioctl_register,
-		 struct vfio_iommu_spapr_register_memory, size, 0,
-		 NEED_V2 | CLAIM_MM | HOLD_NONE),
-	TCE_CALL(VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY, ioctl_unregister,
-		 struct vfio_iommu_spapr_register_memory, size, 0,
-		 NEED_V2 | NEED_MM | HOLD_NONE),
-	TCE_CALL(VFIO_IOMMU_SPAPR_TCE_CREATE, ioctl_create,
-		 struct vfio_iommu_spapr_tce_create, start_addr, 0,
-		 NEED_V2 | CLAIM_MM | NEED_GROUP | HOLD_NONE | COPY_OUT | COPIES_OUT),
-	TCE_CALL(VFIO_IOMMU_SPAPR_TCE_REMOVE, ioctl_remove,
-		 struct vfio_iommu_spapr_tce_remove, start_addr, 0,
-		 NEED_V2 | CLAIM_MM | NEED_GROUP | HOLD_NONE),
-	TCE_CALL(VFIO_EEH_PE_OP, ioctl_eeh, struct vfio_eeh_pe_op, op, 0, HOLD_NONE),
+	[CALL_INDEX(VFIO_IOMMU_SPAPR_TCE_GET_INFO)] = {
+		.handler = ioctl_get_info,
+		.hold = HOLD_READ,
+		.needs = NEED_GROUP,
+		.out = OUT_ALL,
+		.flags = U32_MAX,
+		TCE_ARG(struct vfio_iommu_spapr_tce_info, dma32_window_size),
+	},
+	[CALL_INDEX(VFIO_IOMMU_MAP_DMA)] = {
+		.handler = ioctl_map,
+		.wants_default = map_wants_default,
+		.hold = HOLD_READ,
+		.needs = NEED_ENABLED,
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		TCE_ARG(struct vfio_iommu_type1_dma_map, size),
+	},
+	[CALL_INDEX(VFIO_IOMMU_UNMAP_DMA)] = {
+		.handler = ioctl_unmap,
+		.wants_default = unmap_wants_default,
+		.hold = HOLD_READ,
+		.needs = NEED_ENABLED,
+		.out = OUT_FLAGGED,
+		.flags = VFIO_DMA_UNMAP_FLAG_ALL,
+		TCE_ARG(struct vfio_iommu_type1_dma_unmap, size),
+	},
+	[CALL_INDEX(VFIO_IOMMU_SPAPR_REGISTER_MEMORY)] = {
+		.handler = ioctl_register,
+		.type = TYPE_V2,
+		.needs = CLAIM_MM,
+		TCE_ARG(struct vfio_iommu_spapr_register_memory, size),
+	},
+	[CALL_INDEX(VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY)] = {
+		.handler = ioctl_unregister,
+		.type = TYPE_V2,
+		.needs = NEED_MM,
+		TCE_ARG(struct vfio_iommu_spapr_register_memory, size),
+	},
+	[CALL_INDEX(VFIO_IOMMU_SPAPR_TCE_CREATE)] = {
+		.handler = ioctl_create,
+		.type = TYPE_V2,
+		.needs = NEED_GROUP | CLAIM_MM,
+		.out = OUT_HANDLER,
+		TCE_ARG(struct vfio_iommu_spapr_tce_create, start_addr),
+	},
+	[CALL_INDEX(VFIO_IOMMU_SPAPR_TCE_REMOVE)] = {
+		.handler = ioctl_remove,
+		.type = TYPE_V2,
+		.needs = NEED_GROUP | CLAIM_MM,
+		TCE_ARG(struct vfio_iommu_spapr_tce_remove, start_addr),
+	},
+	[CALL_INDEX(VFIO_EEH_PE_OP)] = {
+		.handler = ioctl_eeh,
+		TCE_ARG(struct vfio_eeh_pe_op, op),
+	},
 	[CALL_INDEX(VFIO_IOMMU_ENABLE)] = {
 		.handler = ioctl_enable,
-		.needs = NEED_V1 | CLAIM_MM | NEED_GROUP | HOLD_NONE,
+		.type = TYPE_V1,
+		.needs = NEED_GROUP | CLAIM_MM,
 	},
 	[CALL_INDEX(VFIO_IOMMU_DISABLE)] = {
-		.handler = ioctl_disable, .needs = NEED_V1 | HOLD_NONE,
+		.handler = ioctl_disable,
+		.type = TYPE_V1,
 	},
 };
 
@@ -190,7 +251,7 @@ call_find(const struct spapr_tce_container *container, unsigned int cmd)
 		return NULL;
 	index = array_index_nospec(index, ARRAY_SIZE(spapr_tce_calls));
 	call = &spapr_tce_calls[index];
-	return call->needs & (container->v2 ? NEED_V1 : NEED_V2) ? NULL : call;
+	return call->type == (container->v2 ? TYPE_V1 : TYPE_V2) ? NULL : call;
 }
 
 /* At least minsz bytes, more if argsz says that the caller has them; zeroes behind. */
@@ -226,8 +287,7 @@ fault:
 static __always_inline bool call_has_output(const struct spapr_tce_call *call,
 					    const union spapr_tce_arg *arg)
 {
-	return call->needs & COPY_OUT ||
-	       (call->needs & COPY_OUT_FLAGGED && arg->flags);
+	return call->out == OUT_FLAGGED ? arg->flags : call->out != OUT_NONE;
 }
 
 /* State that a call depends on. */
@@ -275,40 +335,41 @@ static noinline int call_claim_mm(struct spapr_tce_container *container,
 	return ret;
 }
 
+static __always_inline bool
+call_wants_default(struct spapr_tce_container *container,
+		   const struct spapr_tce_call *call,
+		   const union spapr_tce_arg *arg)
+{
+	return call->wants_default && unlikely(container->default_pending) &&
+	       call->wants_default(container, arg);
+}
+
+/*
+ * Check the state, claim the mm, make the default window: what the call's row says.
+ * Return: 0, with the lock held as the row says; an errno, without it.
+ */
 static __always_inline int call_enter(struct spapr_tce_container *container,
-				      const struct spapr_tce_call *call)
+				      const struct spapr_tce_call *call,
+				      const union spapr_tce_arg *arg)
 {
 	bool claim;
 	int ret;
 
-	if (down_read_killable(&container->lock))
-		return -EINTR;
-	ret = call_check_state(container, call);
-	claim = !ret && call->needs & CLAIM_MM && !container->mm;
-	if (ret || call->needs & HOLD_NONE)
-		up_read(&container->lock);
-	return claim ? call_claim_mm(container, call) : ret;
-}
-
-/* Make the default window, and call again; the lock is held for reading, as before. */
-static noinline long call_with_default(struct spapr_tce_container *container,
-				       const struct spapr_tce_call *call,
-				       union spapr_tce_arg *arg,
-				       void __user *uarg)
-{
-	long ret;
-
-	do {
+	for (;;) {
+		if (down_read_killable(&container->lock))
+			return -EINTR;
+		ret = call_check_state(container, call);
+		if (ret || !call_wants_default(container, call, arg))
+			break;
 		up_read(&container->lock);
 		ret = spapr_tce_window_make_default(container);
-		down_read(&container->lock);
-		if (!ret)
-			ret = call_check_state(container, call);
 		if (ret)
 			return ret;
-		ret = call->handler(container, arg, uarg);
-	} while (ret == SPAPR_TCE_DEFAULT_IS_DUE);
-	return ret;
+	}
+	claim = !ret && call->needs & CLAIM_MM && !container->mm;
+	if (ret || call->hold == HOLD_NONE)
+		up_read(&container->lock);
+	return claim ? call_claim_mm(container, call) : ret;
 }
 
 static __always_inline long call_run(struct spapr_tce_container *container,
@@ -326,18 +387,15 @@ static __always_inline long call_run(struct spapr_tce_container *container,
 		out = arg.argsz >= call->size ? call->size : call->minsz;
 	if (out && fault_in_safe_writeable(uarg, out))
 		return -EFAULT;
-	ret = call_enter(container, call);
+	ret = call_enter(container, call, &arg);
 	if (ret)
 		return ret;
 
 	ret = call->handler(container, &arg, uarg);
-	if (call->needs & MAY_NEED_DEFAULT &&
-	    unlikely(ret == SPAPR_TCE_DEFAULT_IS_DUE))
-		ret = call_with_default(container, call, &arg, uarg);
-	if (!(call->needs & HOLD_NONE))
+	if (call->hold == HOLD_READ)
 		up_read(&container->lock);
 	spapr_tce_may_wait(container);
-	if (!ret && out && !(call->needs & COPIES_OUT) &&
+	if (!ret && out && call->out != OUT_HANDLER &&
 	    copy_to_user(uarg, &arg, out))
 		return -EFAULT;
 	return ret;

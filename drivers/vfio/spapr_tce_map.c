@@ -15,18 +15,23 @@
 #include <asm/tce.h>
 #include "spapr_tce.h"
 
-/* What to say about a bus address that is in no window. */
-static noinline int no_window(struct spapr_tce_container *container, u64 iova)
+/**
+ * spapr_tce_default_is_due() - whether a bus address needs the default window to be made
+ * @container: the container
+ * @iova: the bus address
+ *
+ * Context: Process; the container's lock held.
+ * Return: true if no window was ever made, and the default window would have the address.
+ */
+bool spapr_tce_default_is_due(struct spapr_tce_container *container, u64 iova)
 {
 	const struct iommu_table_group *table_group;
 
 	lockdep_assert_held(&container->lock);
 	if (!container->default_pending)
-		return -ENXIO;
+		return false;
 	table_group = spapr_tce_first_group(container)->table_group;
-	return iova - table_group->tce32_start < table_group->tce32_size ?
-		       SPAPR_TCE_DEFAULT_IS_DUE :
-		       -ENXIO;
+	return iova - table_group->tce32_start < table_group->tce32_size;
 }
 
 /*
@@ -42,7 +47,7 @@ request_range(struct spapr_tce_container *container, u64 iova, u64 size,
 	struct iommu_table *tbl;
 
 	if (!window)
-		return ERR_PTR(no_window(container, iova));
+		return ERR_PTR(-ENXIO);
 	tbl = window->tbl;
 	req->mm = container->mm;
 	req->entry = iova >> tbl->it_page_shift;
@@ -62,8 +67,8 @@ request_range(struct spapr_tce_container *container, u64 iova, u64 size,
  *
  * Context: Process, may sleep; the container's lock held for reading.
  * Return: 0; -EINVAL for bad bounds or flags, for a v2 container also when the memory is not
- * registered; -ENXIO when no window has the address; SPAPR_TCE_DEFAULT_IS_DUE; and what
- * iommu_tce_map() or spapr_tce_v1_map() return.
+ * registered; -ENXIO when no window has the address; and what iommu_tce_map() or
+ * spapr_tce_v1_map() return.
  */
 int spapr_tce_map(struct spapr_tce_container *container,
 		  const struct vfio_iommu_type1_dma_map *map)
@@ -126,8 +131,7 @@ static noinline int unmap_all(struct spapr_tce_container *container,
  *	becomes how much was mapped
  *
  * Context: Process, may sleep; the container's lock held for reading.
- * Return: 0; -EINVAL for bad bounds; -ENXIO when no window has the address;
- * SPAPR_TCE_DEFAULT_IS_DUE; -EINTR after a fatal signal and -EIO when firmware fails: the rest
+ * Return: 0; -EINVAL for bad bounds; -ENXIO when no window has the address; -EINTR after a fatal signal and -EIO when firmware fails: the rest
  * of the range may be mapped yet.
  */
 int spapr_tce_unmap(struct spapr_tce_container *container,

@@ -79,57 +79,87 @@ static bool tce_run_begin(struct iommu_tce_change *change, u64 *next, u64 owner,
  * the one that would continue the run.  Return: how many entries they changed.
  */
 
-static __always_inline unsigned long
-tce_fill_loop(__be64 *tces, u64 *owners, unsigned long n, const u64 *hpas,
-	      u64 tce, u64 owner, u64 *pnext, u64 page, bool blocks)
+/*
+ * Whether an entry is empty, or its old owner continues the run.  This is all that an entry
+ * costs beside two stores, so it must be inlined into the loops.
+ */
+static __always_inline bool tce_continues(const __be64 *tcep, const u64 *owner,
+					  u64 *next, u64 page)
 {
-	u64 next = *pnext;
-	unsigned long i;
+	if (!tce_raw(tcep))
+		return true;
+	if (*owner != *next)
+		return false;
+	*next += page;
+	return true;
+}
 
-	for (i = 0; i < n; i++) {
-		if (tce_raw(&tces[i])) {
-			if (owners[i] != next)
-				break;
-			next += page;
-		}
-		tce_store(&tces[i], blocks ? hpas[i] | tce : tce);
+/* TCEs from entry @i on, for memory that is contiguous as far as the block goes. */
+static noinline unsigned long
+tce_fill_run(const struct tce_place *place, unsigned long i,
+	     const struct iommu_tce_change *change, u64 *pnext,
+	     unsigned int page_shift)
+{
+	const u64 page = 1ULL << page_shift, block = 1ULL << change->hpa_shift;
+	const u64 offset = change->hpa_offset + (i << page_shift);
+	const unsigned long rest = (block - (offset & (block - 1))) >>
+				   page_shift;
+	const unsigned long end = min(place->n, i + rest);
+	u64 tce = iommu_tce_new(change, i, page_shift);
+	u64 owner = change->owner + (i << page_shift);
+	__be64 *tces = place->tces;
+	u64 *owners = place->owners;
+	u64 next = *pnext;
+
+	for (; i < end; i++) {
+		if (!tce_continues(&tces[i], &owners[i], &next, page))
+			break;
+		tce_store(&tces[i], tce);
 		owners[i] = owner;
 		owner += page;
-		if (!blocks)
-			tce += page;
+		tce += page;
 	}
 	*pnext = next;
 	return i;
 }
 
-/* TCEs for memory that is contiguous from @tce, which has the permissions, on. */
-static noinline unsigned long tce_fill_run(__be64 *tces, u64 *owners,
-					   unsigned long n, u64 tce, u64 owner,
-					   u64 *pnext, u64 page)
+/* TCEs from entry @i on, of which each has a block of its own. */
+static noinline unsigned long
+tce_fill_blocks(const struct tce_place *place, unsigned long i,
+		const struct iommu_tce_change *change, u64 *pnext,
+		unsigned int page_shift)
 {
-	return tce_fill_loop(tces, owners, n, NULL, tce, owner, pnext, page,
-			     false);
+	const u64 page = 1ULL << page_shift, perm = change->perm;
+	const u64 *hpas = change->hpas;
+	u64 owner = change->owner + (i << page_shift);
+	__be64 *tces = place->tces;
+	u64 *owners = place->owners;
+	unsigned long n = place->n;
+	u64 next = *pnext;
+
+	for (; i < n; i++) {
+		if (!tce_continues(&tces[i], &owners[i], &next, page))
+			break;
+		tce_store(&tces[i], hpas[i] | perm);
+		owners[i] = owner;
+		owner += page;
+	}
+	*pnext = next;
+	return i;
 }
 
-/* TCEs of which each has a block of its own. */
-static noinline unsigned long tce_fill_blocks(__be64 *tces, u64 *owners,
-					      unsigned long n, const u64 *hpas,
-					      u64 perm, u64 owner, u64 *pnext,
-					      u64 page)
+/* Valid TCEs from entry @i on, cleared, as long as they continue the run. */
+static noinline unsigned long tce_wipe_run(const struct tce_place *place,
+					   unsigned long i, u64 *pnext,
+					   u64 page)
 {
-	return tce_fill_loop(tces, owners, n, hpas, perm, owner, pnext, page,
-			     true);
-}
-
-/* Valid TCEs, cleared.  Owners lie at the same distance from all of them. */
-static noinline unsigned long tce_wipe_run(__be64 *tces, u64 *owners,
-					   unsigned long n, u64 next, u64 page)
-{
-	const long distance = (long)owners - (long)tces;
-	__be64 *tcep = tces;
+	/* Owners lie at the same distance from all TCEs. */
+	const long distance = (long)place->owners - (long)place->tces;
+	__be64 *tcep = place->tces + i, *end = place->tces + place->n;
+	u64 next = *pnext;
 	u64 *owner;
 
-	for (; n; n--, tcep++) {
+	for (; tcep < end; tcep++) {
 		owner = (void *)tcep + distance;
 		if (!tce_raw(tcep) || *owner != next)
 			break;
@@ -137,7 +167,8 @@ static noinline unsigned long tce_wipe_run(__be64 *tces, u64 *owners,
 		*owner = 0;
 		next += page;
 	}
-	return tcep - tces;
+	*pnext = next;
+	return tcep - place->tces;
 }
 
 /*
@@ -149,25 +180,15 @@ static unsigned long tce_fill(const struct tce_place *place,
 			      struct iommu_tce_change *change,
 			      unsigned int page_shift)
 {
-	const u64 page = 1ULL << page_shift, block = 1ULL << change->hpa_shift;
-	unsigned long i = 0, n, offset;
-	u64 next = TCE_NO_OWNER, owner;
+	u64 next = TCE_NO_OWNER;
+	unsigned long i = 0;
 
 	for (;;) {
-		owner = change->owner + (i << page_shift);
-		offset = change->hpa_offset + (i << page_shift);
-		n = place->n - i;
-		if (block == page) {
-			i += tce_fill_blocks(place->tces + i, place->owners + i,
-					     n, change->hpas + i, change->perm,
-					     owner, &next, page);
-		} else {
-			n = min(n,
-				(block - (offset & (block - 1))) >> page_shift);
-			i += tce_fill_run(place->tces + i, place->owners + i, n,
-					  iommu_tce_new(change, i, page_shift),
-					  owner, &next, page);
-		}
+		if (change->hpa_shift == page_shift)
+			i = tce_fill_blocks(place, i, change, &next,
+					    page_shift);
+		else
+			i = tce_fill_run(place, i, change, &next, page_shift);
 		if (i == place->n)
 			break;
 		if (tce_raw(&place->tces[i]) && place->owners[i] != next &&
@@ -183,7 +204,7 @@ static unsigned long tce_wipe(const struct tce_place *place,
 			      unsigned int page_shift)
 {
 	u64 next = TCE_NO_OWNER;
-	unsigned long i = 0, n;
+	unsigned long i = 0;
 
 	for (;;) {
 		i = tce_next_used(place->tces, i, place->n);
@@ -192,10 +213,7 @@ static unsigned long tce_wipe(const struct tce_place *place,
 		if (place->owners[i] != next &&
 		    !tce_run_begin(change, &next, place->owners[i], page_shift))
 			break;
-		n = tce_wipe_run(place->tces + i, place->owners + i,
-				 place->n - i, next, 1ULL << page_shift);
-		i += n;
-		next += n << page_shift;
+		i = tce_wipe_run(place, i, &next, 1ULL << page_shift);
 	}
 	iommu_tce_end_run(change, next, page_shift);
 	return i;
