@@ -2,10 +2,11 @@
 /*
  * Changes of TCE tables for user space: runs of entries, written or cleared under a leaf lock.
  *
- * A change says what to do to some entries (&struct iommu_tce_change) and receives who owned
- * what it replaced, as runs of consecutive owners.  The loops that do it are here, and what
- * ends all changes: closing a table.  The nodes must exist; see pci-ioda-tce.c, which also
- * says what a leaf lock guards.
+ * A change says what to do to some entries (&struct iommu_tce_change), and
+ * receives the owners of the TCEs that it replaced, as runs of consecutive
+ * owners.  The loops that do it are here, and the closing of a table, which
+ * ends all changes.  Nodes are made by pci-ioda-tce.c, which also says what a
+ * leaf lock guards.
  *
  * Cannot fail: clearing.
  */
@@ -33,7 +34,7 @@ struct tce_place {
 	unsigned long n;
 };
 
-/* Context: the caller holds the leaf lock of @index. */
+/* Find the parts of an entry.  Context: leaf lock of @index held. */
 static __always_inline void tce_place(const struct iommu_table *tbl,
 				      unsigned long index,
 				      const struct tce_walk *walk,
@@ -56,8 +57,9 @@ static __always_inline void tce_place(const struct iommu_table *tbl,
 }
 
 /*
- * The old owners of a change are collected as runs.  The owner that would continue
- * the run is kept outside of it, because then an entry costs only a comparison.
+ * The old owners of a change are collected as runs.  The owner that would
+ * continue the present run is in a variable (next), so that an entry costs only
+ * one comparison.  This value is no owner, so it begins a run.
  */
 #define TCE_NO_OWNER (~0ULL)
 
@@ -74,9 +76,10 @@ static bool tce_run_begin(struct iommu_tce_change *change, u64 *next, u64 owner,
 }
 
 /*
- * The loops that all the work is for, each in a function of its own without a call, so
- * that everything is in registers.  They end at an entry whose old owner is not @next,
- * the one that would continue the run.  Return: how many entries they changed.
+ * The innermost loops.  Each is in a function of its own that calls nothing, so
+ * that all its variables are in registers.  They end at a TCE whose old owner
+ * is not @next, the one that would continue the run.  Return: how many entries
+ * they changed.
  */
 
 static __always_inline unsigned long
@@ -102,7 +105,7 @@ tce_fill_loop(__be64 *tces, u64 *owners, unsigned long n, const u64 *hpas,
 	return i;
 }
 
-/* TCEs for memory that is contiguous from @tce, which has the permissions, on. */
+/* Write TCEs for contiguous memory; @tce is the first, with permissions. */
 static noinline unsigned long tce_fill_run(__be64 *tces, u64 *owners,
 					   unsigned long n, u64 tce, u64 owner,
 					   u64 *pnext, u64 page)
@@ -111,7 +114,7 @@ static noinline unsigned long tce_fill_run(__be64 *tces, u64 *owners,
 			     false);
 }
 
-/* TCEs of which each has a block of its own. */
+/* Write TCEs for blocks of the size of an IOMMU page, at addresses @hpas. */
 static noinline unsigned long tce_fill_blocks(__be64 *tces, u64 *owners,
 					      unsigned long n, const u64 *hpas,
 					      u64 perm, u64 owner, u64 *pnext,
@@ -121,7 +124,10 @@ static noinline unsigned long tce_fill_blocks(__be64 *tces, u64 *owners,
 			     true);
 }
 
-/* Valid TCEs, cleared.  Owners lie at the same distance from all of them. */
+/*
+ * Clear valid TCEs and their owners; also ends at an empty entry.  The distance
+ * from a TCE to its owner is the same for all of them.
+ */
 static noinline unsigned long tce_wipe_run(__be64 *tces, u64 *owners,
 					   unsigned long n, u64 next, u64 page)
 {
@@ -141,8 +147,8 @@ static noinline unsigned long tce_wipe_run(__be64 *tces, u64 *owners,
 }
 
 /*
- * All entries of @place, as long as there is room for old owners.
- * Return: how many were changed, or had nothing in them.
+ * Write the entries of @place, as long as there is room for old owners.
+ * Return: how many were written.
  * Context: the caller holds the leaf lock.
  */
 static unsigned long tce_fill(const struct tce_place *place,
@@ -178,6 +184,7 @@ static unsigned long tce_fill(const struct tce_place *place,
 	return i;
 }
 
+/* Clear them, likewise.  Return: how many were cleared, or were empty. */
 static unsigned long tce_wipe(const struct tce_place *place,
 			      struct iommu_tce_change *change,
 			      unsigned int page_shift)
@@ -201,7 +208,7 @@ static unsigned long tce_wipe(const struct tce_place *place,
 	return i;
 }
 
-/* v1: new TCEs or none, entry by entry; a TCE is its own owner. */
+/* For v1, write or clear entry by entry.  The old TCE is recorded as owner. */
 static noinline unsigned long tce_swap(const struct tce_place *place,
 				       struct iommu_tce_change *change,
 				       unsigned int page_shift)
@@ -220,7 +227,7 @@ static noinline unsigned long tce_swap(const struct tce_place *place,
 	return i;
 }
 
-/* A single entry, as guests have them changed: all of the above in a few steps. */
+/* Change a single entry, as guests mostly do: faster than tce_change(). */
 static __always_inline unsigned long
 tce_change_one(const struct tce_place *place, struct iommu_tce_change *change)
 {
@@ -265,7 +272,7 @@ static noinline unsigned long tce_change(struct tce_place at,
 	return n;
 }
 
-/* How many of the entries from @index on need not be looked at, as their unit is empty. */
+/* How many entries from @index on can be skipped, as their units are empty. */
 static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree,
 					     unsigned long index,
 					     unsigned long left)
@@ -281,7 +288,10 @@ static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree,
 	return min(left, unit * size - index);
 }
 
-/* Remember that a node with the next entry may be empty, if the request covers nodes. */
+/*
+ * If the request may give nodes back, note that the node of its next entry may
+ * be empty.
+ */
 static __always_inline void tce_note_empty(struct iommu_tce_change *change)
 {
 	if (!change->cover_end)
@@ -295,15 +305,16 @@ static __always_inline void tce_note_empty(struct iommu_tce_change *change)
  * @tbl: the table
  * @change: what to do; see &struct iommu_tce_change
  *
- * Goes on until nothing is left, there is no room to report one more old owner,
- * or a stretch of entries was changed, and leaves the rest in @change.  The caller
- * kills, and may have nodes that are empty then taken out.
+ * Goes on until nothing is left, a leaf ends, there is no room to report one
+ * more old owner, or a stretch of entries was changed, and leaves the rest in
+ * @change.  The caller kills, and may have nodes that are empty then taken out.
  *
  * Context: Process or hypercall, virtual mode; takes a leaf lock.
- * Return: 0.  -EAGAIN when @change is to be made as a whole and that is not possible, or
- * when the leaf for the first new TCE does not exist; pnv_tce_prealloc() helps with
- * both.  For new TCEs -ENODEV in a table that was closed, -EIO in one whose hardware
- * ignores kills.  On failure nothing has changed.
+ * Return: 0.  -EAGAIN when @change is to be made as a whole and that is not
+ * possible, or when the leaf for the first new TCE does not exist;
+ * pnv_tce_prealloc() helps with both.  For new TCEs -ENODEV in a table that was
+ * closed, -EIO in one that a failed kill has broken.  On failure nothing has
+ * changed.
  */
 int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 {
@@ -367,7 +378,7 @@ void pnv_tce_close(struct iommu_table *tbl)
 	unsigned int i;
 
 	WRITE_ONCE(tbl->it_closed, true);
-	/* Whoever took a lock before this saw it open and is done when we get the lock. */
+	/* Wait for those that saw the table open: each holds a leaf lock. */
 	for (i = 0; i < PNV_TCE_LOCKS; i++) {
 		spin_lock(&tbl->it_tree->locks[i].lock);
 		spin_unlock(&tbl->it_tree->locks[i].lock);
