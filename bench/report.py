@@ -4,10 +4,12 @@
 
 usage: report.py make DIR RESULTS FACT...    table, DIR/results.csv, plot; RESULTS when figures moved
        report.py check DIR RESULTS           fail where ours got more than 5 % worse than RESULTS
+       report.py plot RESULTS                only the plot of RESULTS, from its figures
 
 DIR holds MACHINE-{base,ours}.{out,counts}; check needs ours only.  A FACT is a line
 for the head of RESULTS, such as "base: linux-source-6.12 6.12.107-1".  RESULTS is the
-committed summary; it is written when a figure differs from it by more than 1 %.
+committed summary; it is written when a figure differs from it by more than 1 %, and
+with it results.svg in its directory, the plot of its figures.
 """
 
 import collections
@@ -305,7 +307,7 @@ def make(where, results, facts):
         for machine, (_, _, rows) in table.items():
             out.writerows((machine,) + row for row in rows)
     write_profiles(where, table)
-    plot(where, table)
+    plot(os.path.join(where, "results.svg"), {machine: rows for machine, (_, _, rows) in table.items()})
 
     for machine, (_, _, rows) in table.items():
         print(f"\n{machine:58} {'base':>12} {'ours':>12} {'floor':>6} {'base/ours':>9}")
@@ -326,7 +328,8 @@ def make(where, results, facts):
             for row in rows:
                 print(f"| {' | '.join(row)} |", file=f)
         print("\n## Where ours spends them", *summary_profile(table), sep="\n", file=f)
-    print(f"\nfigures moved: {results} is new, commit it")
+    plot_summary(results)
+    print(f"\nfigures moved: {results} is new, commit it and its results.svg")
 
 
 def check(where, results):
@@ -356,20 +359,27 @@ def check(where, results):
     print(f"{compared} figures, none more than 5 % worse than {results}")
 
 
-def plot(where, table):
-    """Bars, base and ours and floor, of the workloads that most callers meet."""
-    machine, (_, _, rows) = next(iter(table.items()))
-    for name in table:
-        if name == "powernv9":
-            machine, rows = name, table[name][2]
-    data = os.path.join(where, "plot.dat")
-    with open(data, "w", encoding="ascii") as f:
-        for name, unit, base, ours, low, _, _ in rows:
-            if name.startswith(PLOTTED) and not name.endswith("fixed part") and number(ours):
-                print(f'"{name} ({unit.split("/")[-1]})"\t{number(base) or "NaN"}\t{ours}\t{low or "NaN"}', file=f)
+def plot_summary(results):
+    """The plot of committed figures, beside them."""
+    machines = collections.defaultdict(list)
+    for (machine, _), cells in read_summary(results).items():
+        machines[machine].append(cells)
+    plot(os.path.join(os.path.dirname(results), "results.svg"), machines)
+
+
+def plot(picture, machines):
+    """Base and ours and floor, of the workloads that most callers meet."""
+    machine = "powernv9" if "powernv9" in machines else next(iter(machines))
+    lines = [f'"{name} ({unit.split("/")[-1]})"\t{number(base) or "NaN"}\t{ours}\t{low or "NaN"}'
+             for name, unit, base, ours, low, _, _ in machines[machine]
+             if name.startswith(PLOTTED) and not name.endswith("fixed part") and number(ours)]
+    data = "\n".join(lines)
     script = f"""
+$data << END
+{data}
+END
 set terminal svg noenhanced size 1100,1100 font "sans,12" background "white"
-set output "{os.path.join(where, 'results.svg')}"
+set output "{picture}"
 set title "Guest instructions per unit of work, {machine} (less is better)"
 set logscale x
 set yrange [*:*] reverse
@@ -379,7 +389,7 @@ set key bottom right
 set lmargin 58
 set format x "%.0s%c"
 set datafile separator "\\t"
-plot "{data}" using 2:0:ytic(1) with points pt 7 ps 1.3 lc rgb "#c0392b" title "base", \\
+plot $data using 2:0:ytic(1) with points pt 7 ps 1.3 lc rgb "#c0392b" title "base", \\
      "" using 3:0 with points pt 5 ps 1.1 lc rgb "#1f618d" title "ours", \\
      "" using 4:0 with points pt 9 ps 1.3 lc rgb "#7f8c8d" title "floor", \\
      "" using 3:0:($2-$3):(0) with vectors nohead lc rgb "#cccccc" notitle
@@ -392,6 +402,8 @@ def main():
         make(sys.argv[2], sys.argv[3], sys.argv[4:])
     elif len(sys.argv) == 4 and sys.argv[1] == "check":
         check(sys.argv[2], sys.argv[3])
+    elif len(sys.argv) == 3 and sys.argv[1] == "plot":
+        plot_summary(sys.argv[2])
     else:
         sys.exit(__doc__)
 

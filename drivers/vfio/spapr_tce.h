@@ -2,19 +2,21 @@
 /*
  * The container of sPAPR TCE IOMMUs: its state, and what its parts offer each other.
  *
- * Locks, outermost first: windows_lock, reg_lock, lock, then those of the rooms below
- * (asm/mmu_context_iommu.h, asm/iommu_tce.h).
+ * Locks, outermost first: windows_lock, reg_lock, lock, then those of the code
+ * that is called (asm/mmu_context_iommu.h, asm/iommu_tce.h).
  *
- * Groups come and go under locks of VFIO and of the driver core, and with them whoever unbinds
- * a device.  They need @lock only.  So nobody holds it while waiting for user space (a page
- * fault, a copy, an mm's mmap_lock), a device, firmware that takes its time, or another lock
- * under which such a wait may happen: pinning and unpinning, charging, emptying a window that
- * goes away, EEH and the copying of results are outside of it.  spapr_tce_may_wait() stands where
- * they begin.
+ * Groups join and leave under locks of VFIO and of the driver core, for
+ * instance while a device is unbound.  Of the locks here they take @lock only.
+ * So @lock is never held during a wait for user space (a page fault, a copy, an
+ * mm's mmap_lock), for a device, for slow firmware, or for another lock under
+ * which there may be such a wait.  Pinning and unpinning, charging, emptying a
+ * window that goes away, EEH and the copying of results happen without it.
+ * They begin with a call of spapr_tce_may_wait().
  *
- * A group may leave at any moment when @lock is not held, also the last one: its windows go
- * with it.  VFIO keeps the container for the call, and whoever is last, call or detach,
- * releases it, without a lock.  Detaching still waits for a v2 MAP or UNMAP that is changing TCEs.
+ * A group may leave at any moment when @lock is not held.  The last one takes
+ * the windows along.  VFIO keeps the container until both the call and the
+ * detach are done; the later one releases it, without a lock.  Detaching waits
+ * for a v2 MAP or UNMAP that is changing TCEs.
  */
 #ifndef VFIO_SPAPR_TCE_H
 #define VFIO_SPAPR_TCE_H
@@ -38,12 +40,14 @@ struct vfio_iommu_driver_ops;
 
 /**
  * struct spapr_tce_group - a group attached to a container
- * @next: in &spapr_tce_container.groups; after the last one has left, in &spapr_tce_container.left
+ * @next: in &spapr_tce_container.groups; in &spapr_tce_container.left if it
+ *	left as the last
  * @iommu_group: the group, as VFIO knows it
  * @table_group: the same group, as the platform knows it
- * @tables: the tables that it took along as the last one, with references; to be put without
- *	a lock, as what is charged for them goes back then
- * @stuck: which of these firmware has kept
+ * @tables: the tables that it took along if it left as the last one, with
+ *	references; they are put without a lock, because that ends the charges
+ *	for them
+ * @stuck: which of these tables firmware has kept
  */
 struct spapr_tce_group {
 	struct list_head next;
@@ -56,9 +60,10 @@ struct spapr_tce_group {
 /**
  * struct spapr_tce_window - a slot for a window
  * @tbl: the table that calls find here; NULL while none may use it
- * @programmed: the table that every group has programmed, with a reference; it is not @tbl
- *	while CREATE or REMOVE is at work
- * @stuck: firmware has kept the table, or the last one, in a group that has left
+ * @programmed: the table that every group has programmed, with a reference;
+ *	differs from @tbl only while CREATE or REMOVE is at work
+ * @stuck: firmware has not taken the table, or the one before it, out of some
+ *	group
  */
 struct spapr_tce_window {
 	struct iommu_table *tbl;
@@ -73,11 +78,13 @@ struct spapr_tce_window {
  *	end; may wait for user space
  * @lock: read to map, unmap and look, written to change what it guards
  * @enabled: MAP is allowed: v1 was enabled, or v2 has registered something; @lock
- * @default_pending: no window was ever made or removed, and the default window is due
- *	before any other; @lock, and @windows_lock to end it
- * @mm: whose memory is used, referenced, set once; @lock
+ * @default_pending: no window was made or removed since the first group joined,
+ *	and the default window is due before any other; @lock, and @windows_lock
+ *	to clear it
+ * @mm: whose memory is used, with a reference; set once; @lock
  * @charged: pages that v1's ENABLE charged; @windows_lock
- * @pinning: pages that v1's MAPs under way have pinned, or will, each counted once per TCE
+ * @pinning: pages that MAPs of v1 under way have pinned or will pin, one for
+ *	each TCE
  * @pinned: where to wait for @pinning to fall
  * @windows: slot 0 starts at the bus address 0; @lock
  * @groups: attached groups; @lock
@@ -104,9 +111,10 @@ struct spapr_tce_container {
 };
 
 /*
- * What follows may wait for user space, a device or the driver core: neither the lock that
- * attach and detach need may be held, nor another that is ever taken while a device is unbound
- * or a group attached or detached.
+ * Call this before code that may wait for user space, a device or the driver
+ * core.  Lockdep then complains if the caller holds the container's lock, or
+ * another lock that is ever taken while a device is unbound or a group is
+ * attached or detached.
  */
 static inline void spapr_tce_may_wait(struct spapr_tce_container *container)
 {

@@ -3,20 +3,23 @@
  * VFIO container for sPAPR TCE IOMMUs (powernv, pseries), types v1 and v2: its life and its
  * groups.
  *
- * A container owns up to two windows, each a TCE table that is programmed into every group
- * of the container, and remembers what user space registered through it.  Words are those of
- * the rooms it calls: regions, asm/mmu_context_iommu.h; requests on tables, asm/iommu_tce.h;
- * groups, &struct iommu_table_group_ops.
+ * A container owns up to two windows, each a TCE table that is programmed into
+ * every group of the container, and remembers what user space registered
+ * through it.  It calls the code for regions (asm/mmu_context_iommu.h), for
+ * requests on tables (asm/iommu_tce.h) and for groups (&struct
+ * iommu_table_group_ops), and uses their words.
  *
- * v2  user space registers memory first (pinned and charged once, by the region room) and
+ * v2  user space registers memory first, which is pinned and charged once, and
  *     then maps it; windows come and go by CREATE and REMOVE.
  * v1  ENABLE charges the size of the default window; MAP pins each page.
  *
- * A container belongs to the first mm that sets it up; every other gets -EPERM.
+ * A container belongs to the first mm that sets it up; calls of every other are
+ * -EPERM.
  *
- * spapr_tce.h       the state, and which lock guards what
- * spapr_tce_ioctl.c the calls: arguments, order of checks, MAP and UNMAP
- * spapr_tce_memory.c, spapr_tce_window.c, spapr_tce_v1.c, spapr_tce_eeh.c   what they do
+ * spapr_tce.h        the state, and which lock guards what
+ * spapr_tce_ioctl.c  the calls: arguments and order of checks
+ * spapr_tce_map.c, spapr_tce_memory.c, spapr_tce_window.c, spapr_tce_v1.c,
+ * spapr_tce_eeh.c    what the calls do
  *
  * An ioctl that fails has changed nothing, unless its comment says otherwise.  Detaching a
  * group and releasing the container cannot fail.
@@ -54,9 +57,10 @@ static void *spapr_tce_iommu_open(unsigned long arg)
 }
 
 /*
- * All groups are detached.  The tables go, the memory, and then the mm.  May wait for the
- * mmap_lock: VFIO holds no lock here, neither its own nor of the driver core, unless there has
- * never been a group, and so nothing to wait for.
+ * All groups are detached.  Let go of the tables, then the memory, then the mm.
+ * This may wait for the mmap_lock.  VFIO and the driver core hold no lock here,
+ * unless no group was ever attached; then there is no mm and nothing to wait
+ * for.
  */
 static void spapr_tce_iommu_release(void *iommu_data)
 {
@@ -78,7 +82,7 @@ static void spapr_tce_iommu_release(void *iommu_data)
 	kfree(container);
 }
 
-/* Whether two groups can have the same tables. */
+/* Whether two groups can share tables. */
 static bool groups_share(const struct iommu_table_group_ops *a,
 			 const struct iommu_table_group_ops *b)
 {
@@ -86,7 +90,7 @@ static bool groups_share(const struct iommu_table_group_ops *a,
 	       !b->own_tables;
 }
 
-/* Whether a group can live with the others and with the windows there are. */
+/* Whether a group can join: with the groups and the windows that are there. */
 static int group_check(struct spapr_tce_container *container,
 		       struct iommu_group *iommu_group,
 		       struct iommu_table_group *table_group)
@@ -148,8 +152,9 @@ static int group_attach(struct spapr_tce_container *container,
 }
 
 /*
- * On failure neither the group nor the container has changed.  What may happen under device_lock
- * one day holds vfio_unbind_map each time, so that lockdep need not see an unbind first.
+ * On failure neither the group nor the container has changed.  Attaching may
+ * happen under device_lock.  It always holds vfio_unbind_map, so that lockdep
+ * checks the rules for that also when no device_lock is held.
  */
 static int spapr_tce_iommu_attach_group(void *iommu_data,
 					struct iommu_group *iommu_group,
@@ -178,9 +183,10 @@ static struct spapr_tce_group *group_find(struct spapr_tce_container *container,
 }
 
 /*
- * The others keep their windows; the last to leave takes them along.  They are emptied without
- * the lock then: calls find neither group nor window any more, and VFIO lets no other group
- * in meanwhile.  The release puts them.
+ * Groups that stay keep the windows; the last one that leaves takes them along.
+ * In that case they are emptied without the lock: calls find neither group nor
+ * window any more, and VFIO lets no other group in meanwhile.
+ * spapr_tce_iommu_release() puts their tables.
  */
 static void group_detach(struct spapr_tce_container *container,
 			 struct iommu_group *iommu_group)
@@ -237,7 +243,10 @@ static void __exit spapr_tce_iommu_exit(void)
 }
 module_exit(spapr_tce_iommu_exit);
 
-/* Makes /sys/module/vfio_iommu_spapr_tce, which user space may look for, also when built in. */
+/*
+ * Makes /sys/module/vfio_iommu_spapr_tce also if built in: user space may look
+ * for it.
+ */
 MODULE_VERSION("0.1");
 MODULE_DESCRIPTION("VFIO IOMMU for sPAPR TCE tables");
 MODULE_LICENSE("GPL");

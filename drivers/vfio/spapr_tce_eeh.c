@@ -3,12 +3,14 @@
  * EEH (enhanced error handling) of a container: each operation goes to the PE of each group,
  * one after the other, up to the first error.
  *
- * A reset takes long, and waits for the device_lock and for locks of the PCI core, under which
- * others detach a group.  So it runs without any lock of the container: references to a device
- * of each group are taken first, which keep the bus too, and a read section of the EEH core
- * keeps the PEs.  A group may leave meanwhile; what was begun on its PE is finished.
+ * A reset takes long, and waits for the device_lock and for locks of the PCI
+ * core, under which others detach a group.  So it runs without any lock of the
+ * container.  A reference to a device of each group is taken first, which also
+ * keeps the bus, and a read section of the EEH core keeps the PEs.  A group may
+ * leave meanwhile; what was begun on its PE is finished.
  *
- * Arguments are checked here, as what the platform refuses it also prints.
+ * Arguments are checked here, because the platform prints a line for each that
+ * it refuses.
  */
 
 #include <linux/cleanup.h>
@@ -22,7 +24,7 @@
 #include <asm/eeh.h>
 #include "spapr_tce.h"
 
-/* The operations that are one function of the EEH core and its argument. */
+/* Operations that call one function of the EEH core with a fixed argument. */
 static const struct {
 	u32 op;
 	int (*set_option)(struct eeh_pe *pe, int option);
@@ -85,7 +87,7 @@ static int eeh_do(struct eeh_pe *pe, const struct vfio_eeh_pe_op *op)
 	return -EINVAL;
 }
 
-/* The reset of a slot has errors of its own, which mean nothing to the caller. */
+/* Errors of a slot, which a reset may return, tell the caller nothing: -EIO. */
 static int eeh_errno(int ret)
 {
 	switch (ret) {
@@ -109,7 +111,7 @@ struct eeh_targets {
 	struct pci_dev **devs;
 };
 
-/* Called with the devices of a group, which stay while it runs. */
+/* Called for the devices of a group, which stay, until it returns 1. */
 static int eeh_take_device(struct device *dev, void *data)
 {
 	struct pci_dev **pdev = data;
@@ -149,7 +151,7 @@ static void targets_put(struct eeh_targets *targets)
 	kfree(targets->devs);
 }
 
-/* The PE of a device is gone when the device has been removed. */
+/* Do the operation on the PE of a device; one that was removed has none. */
 static int eeh_one(struct pci_dev *pdev, const struct vfio_eeh_pe_op *op)
 {
 	struct eeh_pe *pe = pdev ? eeh_dev_to_pe(pci_dev_to_eeh_dev(pdev)) :

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What user space registered through a container: which regions, and their end.
+ * REGISTER and UNREGISTER: which regions user space has registered through a
+ * container.
  *
- * The region room (asm/mmu_context_iommu.h) pins and charges; here is only what one container
- * has of it.  Pinning and unpinning may take minutes and happen without a lock: a slot in
- * @regions is reserved meanwhile.
+ * Regions are pinned and charged by the code behind asm/mmu_context_iommu.h.
+ * Here is only the list of those that one container has registered.  Pinning
+ * and unpinning may take minutes and happen without a lock; a slot in @regions
+ * is reserved while a region is being pinned.
  */
 
 #include <linux/cleanup.h>
@@ -32,8 +34,10 @@ static int region_reserve(struct spapr_tce_container *container, u64 ua,
 }
 
 /*
- * Take a registration back, with the last one the region.
- * Return: as mm_iommu_unregister_start(); -ENOENT.
+ * Take a registration back.  If it was the last one of the region the caller
+ * lets go of it.
+ * Return: as mm_iommu_unregister_start(); -ENOENT when the container has no
+ * such region.
  */
 static int region_remove(struct spapr_tce_container *container, u64 ua,
 			 u64 size, struct mm_iommu_region **region)
@@ -52,16 +56,18 @@ static int region_remove(struct spapr_tce_container *container, u64 ua,
 }
 
 /**
- * spapr_tce_register() - pin and charge memory, and let MAP begin
+ * spapr_tce_register() - pin and charge memory, so that it can be mapped
  * @container: the container, whose mm is the caller's
  * @ua: where the memory starts, a multiple of the page size
- * @size: in bytes, another
+ * @size: in bytes, a multiple of the page size, too
  *
  * Context: Process, may sleep for as long as pinning takes; takes locks for moments.
- * Return: 0; -EINVAL for bad bounds and for memory that overlaps another region; -EBUSY when
- * the container has it, or is just getting it, or when another container left TCEs behind that
- * point to other memory, which was at this address then; -ENOMEM for memory or RLIMIT_MEMLOCK;
- * -EFAULT for pages that cannot be pinned; -EINTR.  On failure nothing has changed.
+ * Return: 0; -EINVAL for bad bounds and for memory that overlaps another
+ * region; -EBUSY when the container has registered it already, or is just doing
+ * so, and when TCEs that another container left behind still point to other
+ * memory, which was at this address before; -ENOMEM for memory or
+ * RLIMIT_MEMLOCK; -EFAULT for pages that cannot be pinned; -EINTR.  On failure
+ * nothing has changed.
  */
 int spapr_tce_register(struct spapr_tce_container *container, u64 ua, u64 size)
 {
@@ -80,7 +86,7 @@ int spapr_tce_register(struct spapr_tce_container *container, u64 ua, u64 size)
 		xa_release(&container->regions, index);
 		return ret;
 	}
-	/* Only the first one waits for the calls that hold the lock. */
+	/* Only the first REGISTER waits for calls that hold the lock. */
 	if (!READ_ONCE(container->enabled)) {
 		scoped_guard(rwsem_write, &container->lock)
 			WRITE_ONCE(container->enabled, true);
@@ -91,7 +97,8 @@ int spapr_tce_register(struct spapr_tce_container *container, u64 ua, u64 size)
 }
 
 /**
- * spapr_tce_unregister() - take a registration back, with the last one the memory
+ * spapr_tce_unregister() - take a registration back; the last one lets go of
+ * the memory
  * @container: the container
  * @ua: where the region starts
  * @size: its size
@@ -116,7 +123,7 @@ int spapr_tce_unregister(struct spapr_tce_container *container, u64 ua,
 	return 0;
 }
 
-/* The container ends: its registrations go.  Cannot fail. */
+/* Take back all registrations, because the container ends.  Cannot fail. */
 void spapr_tce_unregister_all(struct spapr_tce_container *container)
 {
 	struct mm_iommu_region *region;

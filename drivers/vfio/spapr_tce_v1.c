@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Containers of type v1: no registered memory.  ENABLE charges the size of the default
- * window to locked_vm, MAP pins a page for each TCE, and each TCE that goes unpins its page
- * after the kill.  Tables have one level, and nobody looks at their owners: the TCE says which
- * page it has.
+ * Containers of type v1: no registered memory.  ENABLE charges the size of the
+ * default window to locked_vm.  MAP pins a page for each TCE; when the TCE is
+ * cleared or replaced the page is unpinned after the kill.  Tables have one
+ * level, and their owners are not used: the TCE itself has the address of its
+ * page.
  *
- * Pinning may wait for user space, and letting go for whoever has the page locked.  Both happen
- * with a reference to the table instead of the container's lock; the lock is held only while
- * TCEs are written, so that none comes after DISABLE or after the last group has left.
+ * Pinning may wait for user space, and unpinning for whoever has the page
+ * locked.  Both happen with a reference to the table instead of the container's
+ * lock.  The lock is held only while TCEs are written, so that none is written
+ * after DISABLE or after the last group has left.
  *
- * A page that the hardware may still reach, because it could not be told to forget it, stays
- * pinned for ever.
+ * If a kill fails, the hardware may still reach the pages of the old TCEs.
+ * They stay pinned for ever.
  */
 
 #include <linux/mm.h>
@@ -22,7 +24,7 @@
 #include "spapr_tce.h"
 
 #ifdef CONFIG_LOCKDEP
-/* Held by MAPs under way, for whose end others wait. */
+/* Held by each MAP under way, because others wait for its end. */
 static struct lockdep_map v1_pinning_map =
 	STATIC_LOCKDEP_MAP_INIT("spapr_tce_v1_pinning", &v1_pinning_map);
 #endif
@@ -46,7 +48,7 @@ static int v1_kill(struct iommu_table *tbl, unsigned long first,
 	return ret;
 }
 
-/* Let go of the pages that the last exchange replaced; the kill is done.  Return: how many. */
+/* After the kill, unpin the pages of the old TCEs.  Return: how many. */
 static unsigned long v1_retire(struct iommu_table *tbl,
 			       const struct iommu_tce_change *change)
 {
@@ -69,8 +71,9 @@ static unsigned long v1_retire(struct iommu_table *tbl,
  * @cleared: receives how many of them were mapped and are no longer
  *
  * Context: Process, may sleep; no lock that a detach needs.
- * Return: 0; an errno when firmware refused an entry, which stays as it is, or a kill: pages
- * stay pinned then.  The other entries have been cleared all the same.
+ * Return: 0; an errno when firmware refused an entry, which stays as it is, or
+ * when a kill failed, whose pages stay pinned.  All other entries have been
+ * cleared.
  */
 int spapr_tce_v1_clear(struct iommu_table *tbl, unsigned long entry,
 		       unsigned long npages, unsigned long *cleared)
@@ -104,7 +107,8 @@ int spapr_tce_v1_clear(struct iommu_table *tbl, unsigned long entry,
 
 /**
  * spapr_tce_v1_unmap() - spapr_tce_v1_clear() for a call
- * @container: its lock is held for reading, but not all the time
+ * @container: its lock is held for reading before and after, but not during the
+ *	work
  * @tbl: a table of the container
  * @req: the entries
  * @cleared: receives how many of them were mapped
@@ -157,9 +161,11 @@ static int v1_pin(struct iommu_table *tbl, const struct iommu_tce_request *req,
 
 /**
  * struct v1_mapping - a MAP under way
- * @hpas: where the pinned pages are, by entry; from the start on it is overwritten by the TCEs
- *	that were replaced, of which there cannot be more than new ones
- * @nr_old: how many of these; none whose kill failed
+ * @hpas: the addresses of the pinned pages, one for each entry; those that have
+ *	been written are overwritten, from the first on, with the TCEs that were
+ *	replaced
+ * @nr_old: how many replaced TCEs there are in @hpas, without those whose kill
+ *	failed
  * @end: the entry behind the last one that was written
  */
 struct v1_mapping {
@@ -180,7 +186,7 @@ static void v1_collect(struct v1_mapping *m,
 				change->runs[i].owner + (n << page_shift);
 }
 
-/* Write the TCEs, unless the window has gone or DISABLE has come while the pages were pinned. */
+/* Write the TCEs, unless the window went or DISABLE came during the pinning. */
 static int v1_write(struct spapr_tce_container *container,
 		    struct iommu_table *tbl,
 		    const struct iommu_tce_request *req, struct v1_mapping *m)
@@ -218,7 +224,7 @@ static int v1_write(struct spapr_tce_container *container,
 	return ret;
 }
 
-/* As spapr_tce_v1_map(), with the container's lock taken only for the TCEs. */
+/* Pin pages, write TCEs with the container's lock held, unpin the old pages. */
 static int v1_map(struct spapr_tce_container *container,
 		  struct iommu_table *tbl, const struct iommu_tce_request *req)
 {
@@ -253,8 +259,10 @@ free:
 }
 
 /*
- * MAPs under way pin together at most as much as the window has, which ENABLE charged for the
- * TCEs: however many threads are stopped in the middle, a process pins at most twice of it.
+ * All MAPs under way together pin at most the size of the window, in addition
+ * to the pages of its TCEs.  ENABLE has charged that size once.  So a process
+ * pins at most twice as much as it is charged, however many of its threads are
+ * stopped in the middle of a MAP.
  */
 static bool v1_may_pin(struct spapr_tce_container *container,
 		       const struct iommu_table *tbl, unsigned long npages)
@@ -288,11 +296,13 @@ static void v1_pin_end(struct spapr_tce_container *container,
 
 /**
  * spapr_tce_v1_map() - pin memory and point entries to it
- * @container: its lock is held for reading, but not all the time
+ * @container: its lock is held for reading before and after, and while TCEs are
+ *	written
  * @tbl: a table of the container
  * @req: the entries and the memory; valid TCEs are replaced
  *
- * Context: Process, the one whose memory it is; may sleep, also for other MAPs under way.
+ * Context: The process whose memory it is; may sleep, also for other MAPs under
+ * way.
  * Return: 0; -ENOMEM, -EFAULT for memory that cannot be pinned, -EINTR after a fatal signal
  * while pinning, -EPERM after DISABLE, -ENXIO when the last group has left: nothing has
  * changed.  -EIO when firmware refused an entry or a kill, -ENODEV when the last group left
@@ -311,7 +321,10 @@ int spapr_tce_v1_map(struct spapr_tce_container *container,
 	ret = v1_pin_begin(container, tbl, req->npages);
 	if (!ret) {
 		lock_map_acquire_read(&v1_pinning_map);
-		/* Pairs with v1_disable_wait(): it waits, or this sees that it has begun. */
+		/*
+		 * Pairs with v1_disable_wait(): either DISABLE waits for this
+		 * MAP, or this MAP sees that DISABLE has begun.
+		 */
 		ret = READ_ONCE(container->enabled) ?
 			      v1_map(container, tbl, req) :
 			      -EPERM;
@@ -323,7 +336,7 @@ int spapr_tce_v1_map(struct spapr_tce_container *container,
 	return ret;
 }
 
-/* What ENABLE charges, in pages. */
+/* How many pages ENABLE charges. */
 static int v1_pages(struct spapr_tce_container *container, unsigned long *pages)
 {
 	const struct spapr_tce_group *group;
@@ -359,7 +372,7 @@ int spapr_tce_v1_enable(struct spapr_tce_container *container)
 	return ret;
 }
 
-/* No MAP any more, and a reference to each table. */
+/* Refuse MAP from now on, and take a reference to each table. */
 static void v1_disable_start(struct spapr_tce_container *container,
 			     struct iommu_table **tables)
 {
@@ -374,10 +387,13 @@ static void v1_disable_start(struct spapr_tce_container *container,
 	}
 }
 
-/* What MAPs under way have pinned is let go before its charge, too. */
+/* Wait for MAPs under way: their pages are let go before the charge, too. */
 static int v1_disable_wait(struct spapr_tce_container *container)
 {
-	/* Say that MAP is over before looking for one; spapr_tce_v1_map() vice versa. */
+	/*
+	 * enabled was cleared before pinning is read.  spapr_tce_v1_map()
+	 * raises pinning before it reads enabled.
+	 */
 	smp_mb();
 	mm_iommu_wait_map(&v1_pinning_map);
 	if (wait_event_killable(container->pinned,
@@ -387,8 +403,9 @@ static int v1_disable_wait(struct spapr_tce_container *container)
 }
 
 /*
- * Mapped pages are let go before their charge.  After a fatal signal the charge stays until
- * somebody who shares the mm disables it again, or the container ends.
+ * Unpin all mapped pages, then end the charge.  After a fatal signal the charge
+ * stays until another process with the same mm calls DISABLE again, or the
+ * container ends.
  */
 int spapr_tce_v1_disable(struct spapr_tce_container *container)
 {

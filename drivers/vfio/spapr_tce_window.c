@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Windows of a container: made, programmed into groups, taken out, freed.
+ * Windows of a container: how they are made, programmed into groups, taken out
+ * and freed.
  *
  * A window is a TCE table in one of the container's slots; each group of the container has
  * it programmed at the same bus address.  The charge to locked_vm belongs to the table, which
- * lives as long as anybody has a reference to it: the slot, a call, a guest.
+ * lives as long as a slot, a call or a guest has a reference to it.
  *
  * The default window (32-bit, 4K IOMMU pages) is made when it is first needed, so that a
  * user who removes it at once never pays for it.
  *
- * A window is made in two steps, windows_make() and windows_finish().  Between them it
- * is in the groups, but no call finds it, and no guest may map: so it can be taken back when
- * the caller cannot be told where it is.
+ * A window is made in two steps, windows_make() and windows_finish().  Between
+ * them it is in the groups, but no call finds it, and no guest may map into it.
+ * So it can be taken back if its address cannot be written to the caller's
+ * memory.
  *
  * REMOVE takes a window out of its slot, so that no other call finds it, empties the table
  * without a lock, however full it is, and then takes it out of the groups.  Meanwhile groups
@@ -33,7 +35,7 @@
  * @charged: pages that are charged for it, until the table takes the charge over
  * @num: number of the slot
  * @tbl: the table, with a reference; NULL before there is one
- * @stuck: it could not be made, and firmware has kept the table
+ * @stuck: it was taken back, and firmware has kept the table in some group
  */
 struct new_window {
 	u32 page_shift;
@@ -46,7 +48,7 @@ struct new_window {
 };
 
 /**
- * struct making - windows that come all or none
+ * struct making - the windows that a call makes, all of them or none
  * @nr: how many
  * @windows: the default window first, if it is due
  */
@@ -55,7 +57,7 @@ struct making {
 	struct new_window windows[TCE_WINDOWS];
 };
 
-/* Take slot @num out of a group, whose leaving cannot fail. */
+/* Take the window of slot @num out of a group that leaves in any case. */
 static void window_unset_anyway(struct spapr_tce_container *container,
 				struct iommu_table_group *table_group,
 				unsigned int num)
@@ -66,8 +68,8 @@ static void window_unset_anyway(struct spapr_tce_container *container,
 }
 
 /*
- * Let go of a table.  One that firmware keeps goes later, under locks that must not wait for
- * the mm that pays: its charge goes now.
+ * Let go of a table.  A table that firmware keeps is freed later, under locks
+ * that must not wait for the mm that pays, so its charge ends now.
  */
 static void window_put(struct iommu_table *tbl, bool stuck)
 {
@@ -76,7 +78,7 @@ static void window_put(struct iommu_table *tbl, bool stuck)
 	iommu_tce_table_put(tbl);
 }
 
-/* Platform code may say what firmware said; callers want an errno. */
+/* Platform code may return a code of the firmware; turn it into an errno. */
 static int group_set(struct iommu_table_group *table_group, unsigned int num,
 		     struct iommu_table *tbl)
 {
@@ -127,7 +129,10 @@ static int window_unset(struct spapr_tce_container *container, unsigned int num,
 	}
 	return 0;
 set:
-	/* The one that failed may have none any more, too: its kill has failed. */
+	/*
+	 * Also into the group that failed: if only its kill failed, the window
+	 * is out of it, too.
+	 */
 	list_for_each_entry_from_reverse(group, &container->groups, next)
 		group_set(group->table_group, num, tbl);
 	return ret;
@@ -195,7 +200,7 @@ window_group(struct spapr_tce_container *container,
 	return group->table_group;
 }
 
-/* What a window is charged, in pages; one whose table is smaller than a page costs none. */
+/* How many whole pages a window is charged; 0 if its table is smaller. */
 static int window_pages(struct spapr_tce_container *container,
 			const struct new_window *new, unsigned long *pages)
 {
@@ -230,7 +235,11 @@ static int window_charge(struct spapr_tce_container *container,
 	return ret;
 }
 
-/* Make the table, which takes the charge over, and program it.  Groups may be others now. */
+/*
+ * Make the table, which takes over the charge, and program it into the groups.
+ * Groups may have joined and left since the charge was computed, so look at
+ * them anew.
+ */
 static int window_program(struct spapr_tce_container *container,
 			  struct new_window *new)
 {
@@ -259,7 +268,7 @@ static int window_program(struct spapr_tce_container *container,
 	return ret;
 }
 
-/* From now on calls find the window, and guests may map.  Return: whether it is still there. */
+/* Let calls find the window, and guests map.  Return: false if it is gone. */
 static bool window_open(struct spapr_tce_container *container,
 			struct new_window *new)
 {
@@ -276,7 +285,10 @@ static bool window_open(struct spapr_tce_container *container,
 	return true;
 }
 
-/* Nobody has mapped there.  Where firmware refuses, the window stays, as an ordinary one. */
+/*
+ * Take a window back, into which nobody has mapped.  If firmware refuses, the
+ * window stays and can be used.
+ */
 static void window_undo(struct spapr_tce_container *container,
 			struct new_window *new)
 {
@@ -296,7 +308,7 @@ static void window_undo(struct spapr_tce_container *container,
 	new->stuck = window->stuck;
 }
 
-/* Which windows a CREATE makes: the default one if it is due, and what it asks for. */
+/* Plan which windows to make: the default one if due, and that of CREATE. */
 static int making_plan(struct spapr_tce_container *container,
 		       struct making *making,
 		       const struct vfio_iommu_spapr_tce_create *create)
@@ -359,8 +371,9 @@ static int making_program(struct spapr_tce_container *container,
 /*
  * windows_make() - make the windows that a call needs, but do not open them yet
  * @container: the container
- * @making: filled in; for windows_finish(), which must follow in any case
- * @create: what CREATE asks for, start_addr is set; NULL for the default window alone
+ * @making: filled in; windows_finish() must be called with it in any case
+ * @create: what CREATE asks for; start_addr is filled in; NULL for the default
+ *	window alone
  *
  * Context: Process, may sleep; windows_lock held, from before this to after
  * windows_finish().
@@ -446,8 +459,8 @@ int spapr_tce_window_make_default(struct spapr_tce_container *container)
 /**
  * spapr_tce_window_create() - VFIO_IOMMU_SPAPR_TCE_CREATE
  * @container: the container
- * @create: what to make; start_addr is set
- * @uarg: where user space is told, before anybody can use the window
+ * @create: what to make; start_addr is filled in
+ * @uarg: where @create is copied to, before anybody can use the window
  *
  * Context: Process, may sleep; takes windows_lock and the container's lock.
  * Return: 0; -EFAULT when @uarg cannot be written; -EINTR after a fatal signal; and what
@@ -472,7 +485,7 @@ int spapr_tce_window_create(struct spapr_tce_container *container,
 	return ret;
 }
 
-/* Empty a table for good; nobody can add to it any more, not even KVM. */
+/* Empty a table and refuse new TCEs, also those of KVM. */
 static void window_empty(struct spapr_tce_container *container,
 			 struct iommu_table *tbl)
 {
@@ -510,7 +523,10 @@ static int window_hide(struct spapr_tce_container *container, u64 start,
 	return 0;
 }
 
-/* Take an empty window out of the groups, or give it its place back; the caller keeps it. */
+/*
+ * Take an empty window out of the groups.  If firmware refuses, let calls find
+ * it again.  The caller keeps its reference to the table.
+ */
 static int window_leave(struct spapr_tce_container *container, unsigned int num,
 			struct iommu_table *tbl, bool *stuck)
 {
@@ -519,7 +535,7 @@ static int window_leave(struct spapr_tce_container *container, unsigned int num,
 
 	guard(rwsem_write)(&container->lock);
 	if (window->programmed != tbl)
-		return 0; /* it has left with the last group */
+		return 0; /* the last group has taken it along */
 	ret = window_unset(container, num, tbl);
 	if (ret) {
 		WRITE_ONCE(tbl->it_closed, false);
@@ -536,12 +552,12 @@ static int window_leave(struct spapr_tce_container *container, unsigned int num,
  * spapr_tce_window_remove() - empty a window and free it
  * @container: the container
  * @start: a bus address in the window; 0 while the default window is due means that it
- *	shall never be
+ *	shall never be made
  *
  * Context: Process, may sleep; takes windows_lock and the container's lock, but neither while
  * it empties.
  * Return: 0; -ENXIO without a group; -EINVAL when there is no such window; -EINTR after a fatal
- * signal; -EIO when firmware refuses: the window is in its place then, and empty.
+ * signal; -EIO when firmware refuses: the window stays, and is empty.
  */
 int spapr_tce_window_remove(struct spapr_tce_container *container, u64 start)
 {
@@ -600,7 +616,7 @@ void spapr_tce_windows_unset(struct spapr_tce_container *container,
 			window_unset_anyway(container, table_group, i);
 }
 
-/* Take the tables out of their slots, for spapr_tce_windows_end(): the last group leaves. */
+/* The last group leaves: move the tables to it, for spapr_tce_windows_end(). */
 void spapr_tce_windows_take(struct spapr_tce_container *container,
 			    struct spapr_tce_group *group)
 {
@@ -617,9 +633,10 @@ void spapr_tce_windows_take(struct spapr_tce_container *container,
 }
 
 /*
- * Empty the tables while the last group, which nobody else works on, still has them, and take
- * them out of it.  Cannot fail.
- * Context: Process, may sleep; no lock of the container held, but those of whoever detaches.
+ * Empty the tables that the last group took along, then take them out of its
+ * hardware.  Nobody else works on this group.  Cannot fail.
+ * Context: Process, may sleep; no lock of the container held, but locks of the
+ * detaching code.
  */
 void spapr_tce_windows_end(struct spapr_tce_container *container,
 			   struct spapr_tce_group *group)

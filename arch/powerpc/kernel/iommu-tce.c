@@ -7,24 +7,30 @@
  * steps, in this order:
  *
  * hold	   raise the mapped count of each region that the new TCEs will point
- *	   into.  This finds memory that is not registered, and keeps the rest.
+ *	   into.  This fails for memory that is not registered.  It keeps the
+ *	   regions until the end of the request.
  * prealloc  make all nodes of the table that the entries need, and keep them.
  *	   Left out for a few entries whose nodes exist.
  * exchange  write the TCEs and owners, run by run; collect the old owners.
- *	   Nothing can fail from here on but closing the table.
- * take out  when clearing: nodes of the table that are empty now and that the request
- *	   covers.
- * kill	   tell the hardware to forget what it cached, once for the request, and know
- *	   that it has.
- * drop	   lower the mapped counts that the replaced TCEs held; free what was taken out.
+ *	   From here on nothing fails for lack of memory.  A table that is
+ *	   closed or broken, firmware that refuses, or a fatal signal may stop
+ *	   the request.
+ * take out  when clearing: take nodes out of the table that are empty now and
+ * that
+ *	   the request covers.
+ * kill	   make the hardware forget what it cached, once for the request, and
+ *	   wait until it has.
+ * drop	   lower the mapped counts that the replaced TCEs held; free what was
+ *	   taken out.
  *
- * If the kill fails, the hardware may go on using the old TCEs: what it could reach by
- * them stays, counted, for good.  The table is broken then and takes no new TCEs.
+ * If the kill fails, the hardware may go on using the old TCEs.  The counts of
+ * the memory that it could reach are never dropped, so this memory stays
+ * pinned.  The table is broken then and takes no new TCEs.
  *
- * A request that fails in the first two steps has changed nothing.  Kill and drop
- * come earlier, and again at the end, only when the replaced TCEs pointed into
- * more regions than a batch has room for.  A fatal signal ends a request between
- * two runs: counts and entries agree then, too.
+ * A request that fails in the first two steps has changed nothing.  When the
+ * replaced TCEs pointed into more regions than a batch has room for, or many
+ * nodes are taken out, kill and drop are also done in between.  A fatal signal
+ * ends a request between two runs: counts and entries agree then, too.
  *
  * The caller has checked that the entries are inside the table, and keeps the
  * table and the mm.
@@ -45,8 +51,9 @@
 #define BATCH_REGIONS 8
 
 /*
- * Others get the processor, and a fatal signal is seen, after a step of more than so many
- * entries, or so many steps: asking takes a fifth of the instructions of a step for one entry.
+ * A request gives way to other tasks and looks for a fatal signal after a step
+ * of more than REST_ENTRIES entries, or after REST_STEPS steps.  Doing so after
+ * each step would add a fifth to the instructions of steps of one entry.
  */
 #define REST_ENTRIES 64
 #define REST_STEPS 16
@@ -58,7 +65,8 @@
  * @first: the first entry that was changed
  * @end: the entry behind the last one
  * @stale: a valid TCE was replaced or a new one written, so a kill is due
- * @kept: the last kill failed: what the change that is being collected has replaced is kept
+ * @kept: a kill has failed while the last change was collected: its counts are
+ *	not dropped
  * @replaced: valid TCEs that were replaced so far
  * @nr: how many of @drops are in use
  * @drops: counts to drop once the kill is done
@@ -106,7 +114,7 @@ batch_init(struct tce_batch *batch, struct iommu_table *tbl,
 	batch->change.nr_runs = 0;
 }
 
-/* The request gives back nodes that all of its entries cover: look for empty ones. */
+/* Have empty nodes noted if the request is large enough to cover a node. */
 static __always_inline void
 batch_cover(struct tce_batch *batch, unsigned long first, unsigned long npages)
 {
@@ -134,7 +142,10 @@ static noinline void batch_let_go(struct tce_batch *batch)
 	}
 }
 
-/* The kill failed.  Nobody knows when the hardware lets go, so nothing else does. */
+/*
+ * The kill failed.  The hardware may use the old TCEs for ever, so their counts
+ * and the nodes that were taken out are kept.
+ */
 static noinline void batch_keep(struct tce_batch *batch)
 {
 	batch->error = -EIO;
@@ -155,8 +166,9 @@ static __always_inline void batch_flush(struct tce_batch *batch)
 	if (batch->stale) {
 		mb(); /* the PHB must see the new TCEs when it reads them again */
 		/*
-		 * Where somebody has taken a node out and not yet killed, the way to
-		 * these entries may have changed.  He said so before that: @it_loose.
+		 * A node may have been taken out, here or by another request,
+		 * whose kill is due.  Hardware may reach these entries through
+		 * the old node.  @it_loose was raised before it was taken out.
 		 */
 		if (unlikely(atomic_read(&tbl->it_loose)))
 			ret = iommu_tce_kill(tbl, tbl->it_offset, tbl->it_size);
@@ -243,7 +255,7 @@ static __always_inline void batch_collect(struct tce_batch *batch)
 		batch_add_run(batch, &change->runs[i]);
 }
 
-/* Take out the nodes that the request covers and that are empty; the last kill is due. */
+/* Take out the empty nodes that the request covers.  The caller kills then. */
 static noinline void batch_take_out(struct tce_batch *batch)
 {
 	struct iommu_tce_change *change = &batch->change;
@@ -259,7 +271,7 @@ static noinline void batch_take_out(struct tce_batch *batch)
 	} while (more && !fatal_signal_pending(current));
 }
 
-/* Everything has been changed: give back nodes, if there are any to give, and kill. */
+/* The entries have been changed: take out empty nodes, if any, and kill. */
 static __always_inline void batch_finish(struct tce_batch *batch)
 {
 	const struct iommu_tce_change *change = &batch->change;
@@ -269,7 +281,7 @@ static __always_inline void batch_finish(struct tce_batch *batch)
 	batch_flush(batch);
 }
 
-/* Give back the counts of a request from its @done-th page on; cannot be interrupted. */
+/* Drop the counts of a request from page @done on; signals do not end it. */
 static void request_unhold(const struct iommu_table *tbl,
 			   const struct iommu_tce_request *req,
 			   unsigned long done, unsigned long npages)
@@ -291,9 +303,10 @@ static void request_unhold(const struct iommu_table *tbl,
 
 /**
  * struct tce_source - the region that the next TCEs of a request point into
- * @region: the region; not to be looked at once all of its counts went into TCEs, which
- *	others may clear: it may be gone then
- * @last: its last user address, which is all that is needed to see that it is through
+ * @region: the region.  Once all of its counts belong to TCEs it must not be
+ *	used: others may clear these TCEs, and then the region may be gone
+ * @last: its last user address; tells when the next region is due, without
+ *	using @region
  */
 struct tce_source {
 	struct mm_iommu_region *region;
@@ -302,7 +315,8 @@ struct tce_source {
 
 /*
  * Count all TCEs of a request in their regions, or none; @source is the first region.
- * Return: 0; -EINVAL when some memory cannot be had, -EINTR after a fatal signal.
+ * Return: 0; -EINVAL when some memory cannot be mapped, -EINTR after a fatal
+ * signal.
  */
 static __always_inline int request_hold(const struct iommu_table *tbl,
 					const struct iommu_tce_request *req,
@@ -365,7 +379,7 @@ static __always_inline void request_aim(struct tce_batch *batch,
 	change->left = min(req->npages - done, bytes >> page_shift);
 }
 
-/* Write as many of them as one leaf and the room for old owners allow. */
+/* Write as many TCEs as one leaf and the room for old owners allow. */
 static __always_inline int request_fill(struct tce_batch *batch)
 {
 	int ret = batch->tbl->it_ops->exchange(batch->tbl, &batch->change);
@@ -399,7 +413,7 @@ static int request_fill_all(struct tce_batch *batch,
 	}
 }
 
-/* Nothing has been written: make the nodes, then write. */
+/* Make the nodes, then write all TCEs.  None has been written before. */
 static int request_fill_nodes(struct tce_batch *batch,
 			      const struct iommu_tce_request *req,
 			      struct tce_source *source)
@@ -413,7 +427,7 @@ static int request_fill_nodes(struct tce_batch *batch,
 
 	ret = ops->prealloc(batch->tbl, req->entry, req->npages);
 	if (ret == -ENOMEM) {
-		/* Nodes that were made for nothing are needed more elsewhere. */
+		/* Give back the nodes that were made in vain. */
 		batch_cover(batch, req->entry, req->npages);
 		batch->change.empty = req->entry;
 		batch->change.empty_end = req->entry + req->npages;
@@ -432,11 +446,13 @@ static int request_fill_nodes(struct tce_batch *batch,
  *
  * Context: Process, may sleep; takes leaf locks.
  * Return: 0; -EINVAL when some of the memory is not registered or is in smaller
- * physical pieces than an IOMMU page; -ENOMEM for the nodes of the table: nothing
- * has changed.  -EINTR after a fatal signal, -ENODEV when the table was closed:
- * the first entries may have been replaced.  -EIO when firmware refused an entry:
- * the entries before it have been cleared; or when a kill fails or failed before: all
- * entries have been cleared, or none changed, and what was in them stays counted.
+ * physical pieces than an IOMMU page; -ENOMEM for the nodes of the table:
+ * nothing has changed.  -EINTR after a fatal signal, -ENODEV when the table was
+ * closed: the first entries may have been replaced.  -EIO when firmware refused
+ * an entry or a kill failed: the entries that had been changed until then have
+ * been cleared, and memory that the hardware may still reach stays counted.
+ * -EIO also in a table that an earlier failed kill has broken: nothing has
+ * changed.
  */
 int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 {
@@ -453,7 +469,7 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 
 	batch_init(&batch, tbl, req->mm, req->entry, 0);
 	request_aim(&batch, req, &source);
-	/* The nodes for a few entries mostly exist, and keeping them is not for free. */
+	/* The nodes for a few entries mostly exist: try that first. */
 	batch.change.whole = req->npages <=
 			     min(batch.change.left, IOMMU_TCE_RUNS);
 	ret = batch.change.whole ? request_fill(&batch) : -EAGAIN;
@@ -476,8 +492,8 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 EXPORT_SYMBOL_GPL(iommu_tce_map);
 
 /*
- * Clear as many entries as one lock span and batch of runs allow.  An entry that firmware
- * refuses keeps its count, but not what lies behind it: it is passed over.
+ * Clear as many entries as one leaf and the room for old owners allow.  An
+ * entry that firmware refuses to clear keeps its count and is skipped.
  */
 static __always_inline int request_wipe(struct tce_batch *batch)
 {
@@ -567,12 +583,14 @@ EXPORT_SYMBOL_GPL(iommu_tce_unmap_all);
  * @tbl: a table that records owners, whose window is going away
  * @mm: whose memory it points to
  *
- * No TCE can be added any more, by anybody who still has the table, no region counts
- * one of it, and of its nodes only the root remains, if nobody else is at work on it.
+ * After this nobody can add a TCE, not even a guest that still has the table.
+ * No region counts a TCE of it.  Of its nodes only the root remains, unless
+ * another request is using them.
  *
  * Context: Process, may sleep; takes leaf locks.
- * Return: 0; -EIO when firmware refused to clear entries, or a kill failed: the regions
- * still count what the device may reach.  There is nothing that the caller could do.
+ * Return: 0; -EIO when firmware refused to clear entries, or a kill failed:
+ * regions still count the TCEs that the device may use.  There is nothing that
+ * the caller could do.
  */
 int iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm)
 {
@@ -590,7 +608,7 @@ int iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm)
 EXPORT_SYMBOL_GPL(iommu_tce_close);
 
 /**
- * iommu_tce_charge_to() - let a table have its charge to locked_vm
+ * iommu_tce_charge_to() - make a table keep its charge to locked_vm
  * @tbl: a table that nobody else knows yet
  * @mm: whose locked_vm has been charged; the table keeps it
  * @pages: how many pages

@@ -2,9 +2,9 @@
 /*
  * Pages for DMA: pin a range of user memory and store where it is, and unpin it again.
  *
- * What is pinned is known by its host physical addresses (asm/mm_iommu_blocks.h) alone: this
- * works on a store, whosever it is.  Who uses it, and until when, is not known here; see
- * mmu_context_iommu.c.
+ * Pinned pages are found by their host physical addresses, which are in a store
+ * (asm/mm_iommu_blocks.h).  The code here does not know who uses a store, or
+ * for how long; see mmu_context_iommu.c for that.
  *
  * Cannot fail: unpinning.
  */
@@ -17,7 +17,7 @@
 #include <asm/mm_iommu_blocks.h>
 #include "mm_iommu_pages.h"
 
-/* Pages that are pinned, or let go, without looking up. */
+/* Pages to pin, or folios to unpin, before other tasks may run. */
 #define PIN_BATCH 512UL
 
 static unsigned long blocks_pages(const struct mm_iommu_blocks *blocks)
@@ -26,8 +26,9 @@ static unsigned long blocks_pages(const struct mm_iommu_blocks *blocks)
 }
 
 /*
- * How many of @pages are consecutive, from the first one on, at most @max.  Where their structures
- * are one array, these can be compared, which is cheaper; else only the numbers tell.
+ * How many of @pages are physically consecutive, from the first one on, at most
+ * @max.  If all struct pages are one array, pointers are compared, which is
+ * cheaper; if not, page frame numbers are.
  */
 static unsigned long pages_run(struct page **pages, unsigned long max)
 {
@@ -43,7 +44,7 @@ static unsigned long pages_run(struct page **pages, unsigned long max)
 	return n;
 }
 
-/* Store where @n pages from user address @ua on are. */
+/* Store the addresses of @n pages from user address @ua on. */
 static int pages_store(struct mm_iommu_blocks *blocks, unsigned long ua,
 		       struct page **pages, unsigned long n)
 {
@@ -61,7 +62,7 @@ static int pages_store(struct mm_iommu_blocks *blocks, unsigned long ua,
 	return 0;
 }
 
-/* Whether @n pages from user address @ua on are those that are stored. */
+/* Whether the store has these @n pages from user address @ua on. */
 static bool pages_are_stored(const struct mm_iommu_blocks *blocks,
 			     unsigned long ua, struct page **pages,
 			     unsigned long n)
@@ -75,9 +76,8 @@ static bool pages_are_stored(const struct mm_iommu_blocks *blocks,
 }
 
 /*
- * Unpin @left consecutive pages from @pfn on.  This goes by folios, within which pages
- * are contiguous in every sense: the structures of a longer run need not be, see
- * pages_run().
+ * Unpin @left consecutive pages from @pfn on, folio by folio.  The struct pages
+ * of a longer run need not be consecutive, see pages_run().
  */
 static noinline void folios_unpin(unsigned long pfn, unsigned long left,
 				  bool written)
@@ -100,8 +100,8 @@ static noinline void folios_unpin(unsigned long pfn, unsigned long left,
 }
 
 /*
- * Unpin a contiguous piece of a region; where pages are all over the place, it is one, and
- * the compiler is told, for there are most pieces then: 4 of 122 instructions a page.
+ * Unpin a contiguous piece of a region.  Where there are most pieces, each is a
+ * single page.  That case comes first: it saves 4 of 122 instructions a page.
  */
 static void run_unpin(u64 hpa, unsigned long bytes, void *unused)
 {
@@ -151,13 +151,13 @@ static long pages_pin(unsigned long ua, unsigned long want, struct page **pages)
 				  FOLL_WRITE | FOLL_LONGTERM, pages);
 	if (got > 0)
 		return got;
-	/* Who is killed while waiting for mmap_lock gets other errnos from there. */
+	/* Killed while waiting for mmap_lock: that gives another errno. */
 	if (fatal_signal_pending(current))
 		return -EINTR;
 	return got == -ENOMEM ? -ENOMEM : -EFAULT;
 }
 
-/* An array for a batch of @left pages. */
+/* Allocate an array for the next batch of @left pages. */
 static struct page **pages_batch(unsigned long left)
 {
 	return kmalloc_array(min(PIN_BATCH, left), sizeof(struct page *),

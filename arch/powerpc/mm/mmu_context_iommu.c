@@ -4,40 +4,44 @@
  *
  * A region is a piece [ua, last] of one mm whose pages are pinned once, for as
  * long as the region exists, so that writing a TCE neither pins nor walks page
- * tables.  This file has its pages pinned (mm_iommu_pages.c), charges them to
- * locked_vm and counts who relies on them:
+ * tables.  This file has the pages pinned (by mm_iommu_pages.c), charges them
+ * to locked_vm and counts their users:
  *
  * used	  how often the region is registered, once per container.
- * mapped  1 while it is registered plus one for each TCE that points into it.
- *	  A TCE raises it before it is written and drops it only after the kill
- *	  that makes the hardware forget the TCE.  It never leaves 0 again.
+ * mapped  1 while it is registered, plus 1 for each TCE that points into it.
+ *	  It is raised before a TCE is written, and lowered only after the kill
+ *	  that makes the hardware forget the TCE.  Once it is 0 it stays 0.
  *
  * The last unregistration fails with -EBUSY while TCEs remain and changes
  * nothing.  Only a container that goes away for good may leave TCEs of another
- * container behind (mm_iommu_abandon()): the region is then an orphan.  It takes
- * no new TCE, and a work item lets its pages go when the last TCE is gone.  Who
- * registers the range of an orphan adopts it, but only if its pages are still what
- * is mapped there: devices must not get memory that the process has replaced.
+ * container behind (mm_iommu_abandon()): the region is then an orphan.  It
+ * takes no new TCE, and a work item lets its pages go when the last TCE is
+ * gone.  A new registration of the same range adopts the orphan, but only if
+ * its pages are still what is mapped there: devices must not get memory that
+ * the process has replaced.
  *
- * All regions of an mm hang off mm->context.iommu_regions: a latched tree ordered
- * by user address, in which walkers find a node whatever a writer is doing, in
- * O(log n) steps and without a lock.  Regions never overlap.  Where the memory is,
- * is kept by blocks (asm/mm_iommu_blocks.h).  The structures that a walker touches
- * (region, tree node, blocks) are slab memory, so they are in the linear mapping.
- * Regions have a cache of their own, which keeps to cache lines.
+ * All regions of an mm hang off mm->context.iommu_regions: a latched tree
+ * ordered by user address, in which walkers find a node whatever a writer is
+ * doing, in O(log n) steps and without a lock.  Regions never overlap.  The
+ * physical addresses of a region are stored by blocks (asm/mm_iommu_blocks.h).
+ * The structures that a walker touches (region, tree node, blocks) are slab
+ * memory, so they are in the linear mapping.  Regions have a slab cache of
+ * their own, which aligns them to cache lines.
  *
- * Locks: the regions lock (a mutex per mm) guards the tree and the registrations,
- * for moments only.  Walkers need only an RCU read section, and to use a region
- * past it they must have raised mapped from a value other than 0 inside it.
+ * Locks: the regions lock (a mutex per mm) guards the tree and the
+ * registrations, for moments only.  Walkers need only an RCU read section.  To
+ * use a region after the section they must have raised mapped in it, from a
+ * value other than 0.
  *
- * Pinning may take minutes, so it happens outside the lock: a pending region keeps
- * the range in the tree meanwhile, where other registrations meet it and nobody
- * can map to it.  Whoever wants the same range waits for the outcome, and tries
- * alone if there is no region then.  Pages are let go outside the lock too, in
- * process context, and uncharged after that.  Until then they are leaving: a
- * registration for which the limit leaves no room waits for them.  Work items that
- * let go run on a workqueue of this file's, one for each mm, for they may wait for
- * its mmap_lock.
+ * Pinning may take minutes, so it happens outside the lock: a pending region
+ * keeps the range in the tree meanwhile, where other registrations meet it and
+ * nobody can map to it.  Another registration of the same range waits for the
+ * outcome, and pins the memory itself if the first one failed.  Pages are let
+ * go outside the lock too, in process context, and uncharged after that.  Until
+ * then the region is leaving: a registration that would exceed the limit waits
+ * for that first.  The pages of orphans are let go by work items, on a
+ * workqueue that nobody else uses.  Each mm has its own items, because one of
+ * them may wait for the mmap_lock of the mm.
  *
  * Lockdep sees none of these waits.  pending_map and leaving_map tell it of them.
  *
@@ -62,7 +66,7 @@
 #include <asm/mmu_context_iommu.h>
 #include "mm_iommu_pages.h"
 
-/* Lookups and counting meet in no cache line. */
+/* What lookups read and what counting changes share no cache line. */
 static_assert(offsetofend(struct mm_iommu_region, written) <= SMP_CACHE_BYTES);
 static_assert(offsetof(struct mm_iommu_region, mapped) % SMP_CACHE_BYTES == 0);
 static_assert(sizeof(struct mm_iommu_region) % SMP_CACHE_BYTES == 0);
@@ -73,7 +77,7 @@ static struct workqueue_struct *region_wq __ro_after_init;
 atomic_long_t mm_iommu_forgotten = ATOMIC_LONG_INIT(0);
 
 #ifdef CONFIG_LOCKDEP
-/* Held by who makes a pending region regular, and by who lets go of what is leaving. */
+/* Held while a region is pending, and while memory is let go. */
 static struct lockdep_map pending_map =
 	STATIC_LOCKDEP_MAP_INIT("mm_iommu_pending", &pending_map);
 static struct lockdep_map leaving_map =
@@ -88,11 +92,11 @@ static struct lockdep_map leaving_map =
  * @leaving: regions that have no count left and are still charged
  * @wait: for a change of @settled, or for @leaving to become 0
  * @gone: orphans whose last TCE is gone
- * @release: unpins them
- * @unpinned: those that are still charged
- * @uncharge: uncharges them; one item for all, as it waits for the mmap_lock, for as long as
- *	the process likes, and must not hold up other processes, nor @release
- * @cleanup: lets go what was forgotten when the mm dies
+ * @release: work item that unpins the orphans in @gone
+ * @unpinned: orphans that are unpinned and still charged
+ * @uncharge: work item that uncharges those in @unpinned; not part of @release,
+ *	because it waits for the mmap_lock for as long as the process likes
+ * @cleanup: work item that lets go of forgotten regions when the mm dies
  */
 struct mm_iommu_regions {
 	struct mutex lock; /* for tree, used, pending, settled */
@@ -107,7 +111,7 @@ struct mm_iommu_regions {
 	struct work_struct cleanup;
 };
 
-/* A range to look for; regions do not overlap, so overlap orders them. */
+/* A range to look for; compares as equal to each region that it overlaps. */
 struct ua_range {
 	unsigned long first;
 	unsigned long last;
@@ -153,7 +157,7 @@ region_find(struct mm_iommu_regions *regions, unsigned long first,
 /* Whether TCEs may be added: neither pending nor an orphan. */
 static notrace bool region_usable(const struct mm_iommu_region *region)
 {
-	/* Pairs with region_publish(): the rest of the region can be seen, too. */
+	/* Pairs with region_publish(): who sees @used sees all of it. */
 	return smp_load_acquire(&region->used);
 }
 
@@ -186,7 +190,7 @@ static unsigned long region_pages(const struct mm_iommu_region *region)
 	return mm_iommu_region_size(region) >> PAGE_SHIFT;
 }
 
-/* Context: process; nobody can reach the region any more but walkers of the tree. */
+/* Context: process; only walkers of the tree can still find the region. */
 static void region_let_go(struct mm_iommu_region *region)
 {
 	mm_iommu_pages_unpin(&region->blocks, region->written);
@@ -219,7 +223,7 @@ static void region_later(struct work_struct *work)
 	queue_work(region_wq ?: system_dfl_wq, work);
 }
 
-/* Only who finds a list empty queues the item, which is what takes the list. */
+/* The work item takes the whole list, so it is queued for the first only. */
 static void region_pass_on(struct mm_iommu_region *region,
 			   struct llist_head *list, struct work_struct *work)
 {
@@ -227,7 +231,10 @@ static void region_pass_on(struct mm_iommu_region *region,
 		region_later(work);
 }
 
-/* The last TCEs of orphans are gone.  Each keeps the mm, and so @regions, until it is passed on. */
+/*
+ * Unpin orphans whose last TCE is gone.  Each of them has a reference to the
+ * mm, and so keeps @regions, until it is passed on to the next work item.
+ */
 static void regions_release_work(struct work_struct *work)
 {
 	struct mm_iommu_regions *regions =
@@ -246,7 +253,7 @@ static void regions_release_work(struct work_struct *work)
 	lock_map_release(&leaving_map);
 }
 
-/* With the last reference to the mm @regions goes. */
+/* Uncharge orphans.  Dropping the last reference to the mm frees @regions. */
 static void regions_uncharge_work(struct work_struct *work)
 {
 	struct mm_iommu_regions *regions =
@@ -284,8 +291,9 @@ static struct mm_iommu_region *region_new(struct mm_struct *mm,
 }
 
 /*
- * Charge a region.  Memory whose last count is gone, UNMAP or the end of a container
- * having returned, may still be charged: then wait for that to end, and try once more.
+ * Charge a region.  Memory that is being let go is still charged, even if the
+ * call that unmapped or abandoned it has returned.  If there is no room, wait
+ * until those charges have ended and try once more.
  */
 static int region_charge(struct mm_iommu_regions *regions,
 			 struct mm_iommu_region *region)
@@ -307,7 +315,7 @@ static void region_publish(struct mm_iommu_regions *regions,
 			   struct mm_iommu_region *region)
 {
 	lockdep_assert_held(&regions->lock);
-	/* Pairs with region_usable(): the rest of it comes first. */
+	/* Pairs with region_usable(): @used is written after all the rest. */
 	smp_store_release(&region->used, 1);
 }
 
@@ -322,7 +330,8 @@ static void region_settle(struct mm_iommu_regions *regions,
 }
 
 /*
- * Charge and pin a pending region and make it regular, or let it go again.
+ * Charge and pin a pending region and publish it, or take it out of the tree
+ * again.
  * Return: 0 or a negative errno.
  */
 static int region_fill(struct mm_iommu_regions *regions,
@@ -364,14 +373,14 @@ void mm_iommu_drop(struct mm_iommu_region *region, unsigned long n)
 
 	if (atomic_long_sub_return(n, &region->mapped))
 		return;
-	/* It was an orphan, whose reference keeps the mm until the work items are through. */
+	/* It was an orphan.  Its reference keeps the mm until uncharged. */
 	regions = regions_of(region->mm);
 	atomic_long_inc(&regions->leaving);
 	region_pass_on(region, &regions->gone, &regions->release);
 }
 EXPORT_SYMBOL_GPL(mm_iommu_drop);
 
-/* Everything left in the tree belongs to an mm that no longer runs, maps or registers. */
+/* The mm is dead: nobody maps, registers or looks up its regions any more. */
 static void regions_cleanup_work(struct work_struct *work)
 {
 	struct mm_iommu_regions *regions =
@@ -425,8 +434,9 @@ static struct mm_iommu_regions *regions_get(struct mm_struct *mm)
 }
 
 /*
- * An orphan whose range is being registered again: the registration takes it over, if
- * its pages are still what is mapped there.  The caller has made it pending, and counts.
+ * Let a registration take over the orphan that has its range, if the pages of
+ * the orphan are still what is mapped there.  The caller has made it pending
+ * and raised its count.
  * Return: 0, or a negative errno: it is an orphan as before.
  */
 static int region_adopt(struct mm_iommu_regions *regions,
@@ -448,8 +458,9 @@ static int region_adopt(struct mm_iommu_regions *regions,
 }
 
 /*
- * A region in the range of @new, or NULL; -EINTR after a fatal signal.  A region without
- * a count left waits for its work item only; take it out of the way.
+ * Find a region in the range of @new.  A region whose count is 0 only awaits
+ * its release work; unlink it.  Return: the region, or NULL; -EINTR after a
+ * fatal signal.
  */
 static struct mm_iommu_region *
 region_find_counted(struct mm_iommu_regions *regions,
@@ -479,8 +490,9 @@ enum claim {
 /*
  * Find the region for the range of @new, or put @new into the tree.
  *
- * Return: an enum claim, and *@pregion is that region; -EAGAIN when somebody else has
- * made it pending, *@seen tells for which change of settled to wait; another negative errno.
+ * Return: an enum claim, and *@pregion is that region; -EAGAIN when another
+ * thread has a pending region there: the caller waits until settled differs
+ * from *@seen; another negative errno.
  */
 static int region_claim(struct mm_iommu_regions *regions,
 			struct mm_iommu_region *new,
@@ -502,7 +514,7 @@ static int region_claim(struct mm_iommu_regions *regions,
 			WRITE_ONCE(region->used, region->used + 1);
 			return CLAIM_SHARED;
 		}
-		/* The last TCE may be gone by now, and the region lost. */
+		/* If its last TCE is gone by now it cannot be adopted. */
 		if (atomic_long_add_unless(&region->mapped, 1, 0)) {
 			region->pending = true;
 			return CLAIM_ORPHAN;
@@ -513,7 +525,7 @@ static int region_claim(struct mm_iommu_regions *regions,
 	return CLAIM_NEW;
 }
 
-/* The same, having waited for whoever is at it. */
+/* region_claim(), but wait while another thread has a pending region there. */
 static int region_claim_wait(struct mm_iommu_regions *regions,
 			     struct mm_iommu_region *new,
 			     struct mm_iommu_region **pregion)
@@ -538,11 +550,11 @@ static int region_claim_wait(struct mm_iommu_regions *regions,
  *
  * Pages are pinned for long-term DMA and charged to the locked_vm of @mm.  A
  * region of exactly the same bounds that exists already is used once more, at
- * no further charge; one that another thread is pinning is waited for.  The memory is
- * that of the first registration, whatever the process has mapped there since.  An
- * orphan of these bounds becomes regular again if its pages are still mapped there.
- * The caller must keep @mm (mmgrab()) until it has called mm_iommu_unregister() or
- * mm_iommu_abandon().
+ * no further charge.  If another thread is pinning it, wait for that.  The
+ * memory is that of the first registration, whatever the process has mapped
+ * there since.  An orphan of these bounds becomes regular again if its pages
+ * are still mapped there.  The caller must keep @mm (mmgrab()) until it has
+ * called mm_iommu_unregister() or mm_iommu_abandon().
  *
  * Context: Process; may sleep for as long as pinning takes, takes the regions
  * lock and mmap_lock.  A fatal signal ends it.
@@ -636,8 +648,8 @@ EXPORT_SYMBOL_GPL(mm_iommu_unregister_start);
  * mm_iommu_unregister_finish() - let go of memory after its last registration
  * @region: for which mm_iommu_unregister_start() returned 1
  *
- * Unpins the memory, then takes back the charge.  The range has been free for others
- * before.
+ * Unpins the memory, then takes back the charge.  Others can register the range
+ * already.
  *
  * Context: Process; may sleep for as long as unpinning takes.  Cannot fail.
  */
@@ -692,7 +704,7 @@ void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region)
 			/* The reference that regions_uncharge_work() or region_adopt() drops. */
 			mmgrab(mm);
 			WRITE_ONCE(region->used, 0);
-			/* Who registers it next must not find this count. */
+			/* The next registration must not find this count. */
 			mm_iommu_drop(region, 1);
 		}
 	}
@@ -769,16 +781,17 @@ EXPORT_SYMBOL_GPL(mm_iommu_region_of);
 /*
  * Real mode: for hypercall handlers that run with the MMU off.
  *
- * The functions below are built in, touch nothing but slab memory and per-mm fields
- * by linear addresses, take no lock, do not trace, warn, sleep, allocate or queue
- * work, and loop as often as the tree is high.  A handler whose question they cannot
- * answer returns H_TOO_HARD, and the virtual-mode handler finishes the job.
+ * The functions below are built in, touch nothing but slab memory and per-mm
+ * fields by linear addresses, take no lock, do not trace, warn, sleep, allocate
+ * or queue work, and take about as many steps as the tree has levels.  If they
+ * fail the handler returns H_TOO_HARD, and the virtual-mode handler finishes
+ * the job.
  *
- * There is no RCU read section, because its debugging cannot run here.  In its place
- * the caller keeps interrupts off from before the call until it no longer uses what
- * it got, on a processor for which RCU waits: not in the middle of an extended
- * quiescent state (a nohz_full processor in its guest), which the caller must rule
- * out.  A grace period then does not end before the caller is done.
+ * There is no RCU read section, because its debugging code cannot run here.
+ * Instead the caller keeps interrupts off from before the call until it no
+ * longer uses the result.  RCU must be watching the processor: the caller must
+ * not be in an extended quiescent state, as a nohz_full processor in its guest
+ * is.  Then no grace period ends before the caller is done.
  */
 
 /**
@@ -825,7 +838,7 @@ NOKPROBE_SYMBOL(mm_iommu_region_of_rm);
  * mm_iommu_drop_rm() - mm_iommu_drop() for one TCE, in real mode
  * @region: the region
  *
- * The count that keeps an orphan cannot be dropped here, for that queues work.
+ * The last count of an orphan cannot be dropped here, because that queues work.
  *
  * Context: Real mode, see above.
  * Return: whether the count was dropped; if not, nothing has changed and virtual mode
@@ -851,7 +864,7 @@ NOKPROBE_SYMBOL(mm_iommu_drop_rm);
  * @page_shift: log2 of the IOMMU page size
  *
  * Context: Any, virtual mode.
- * Return: whether it could; the answer may be outdated when it arrives.
+ * Return: whether it could; that may change before the caller uses the answer.
  */
 bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua,
 		       unsigned int page_shift)
@@ -865,9 +878,9 @@ EXPORT_SYMBOL_GPL(mm_iommu_mappable);
  * mm_iommu_cleanup() - let go what is still registered when an mm dies
  * @mm: the mm, which nobody uses any more
  *
- * Users of regions keep the mm until they are done, so nothing should be left; what is,
- * is counted in mm_iommu_forgotten.
- * The charge to locked_vm dies with the mm.
+ * Users of regions keep the mm until they are done, so nothing should be left.
+ * Regions that are left are counted in mm_iommu_forgotten.  Their charge to
+ * locked_vm ends with the mm.
  *
  * Context: Any; the pages are let go later, where that may sleep.  Cannot fail.
  */
@@ -882,8 +895,8 @@ void mm_iommu_cleanup(struct mm_struct *mm)
 }
 
 /*
- * Before user space runs.  Without the cache nobody can register; without the workqueue
- * another has to do.
+ * Runs before user space.  Without the cache nobody can register memory;
+ * without the workqueue a common one of the kernel is used.
  */
 static int __init mm_iommu_setup(void)
 {

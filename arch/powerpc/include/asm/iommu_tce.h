@@ -32,19 +32,21 @@ struct iommu_tce_run {
  * @perm: TCE_PCI_READ and TCE_PCI_WRITE for the new TCEs, 0 to clear entries
  * @hpas: host physical address of each block of memory for the new TCEs
  * @hpa_shift: log2 of the block size
- * @hpa_offset: where in the first block the first TCE points to
+ * @hpa_offset: offset in the first block that the first TCE points to
  * @owner: what is recorded as owner of the first entry, its user address; that of
  *	the next is one IOMMU page further on
- * @whole: -EAGAIN, with nothing changed, unless all entries, at most IOMMU_TCE_RUNS, can be
- *	changed in this call
+ * @whole: change all entries in this call, at most IOMMU_TCE_RUNS, or change
+ *	nothing and return -EAGAIN
  * @no_owners: the memory is not pre-registered (v1): owners are left alone and
  *	the owner of an old TCE is the TCE itself, address and permissions
- * @cover: the first entry of the request that clears, if it may give nodes back
+ * @cover: the first entry of the whole request, if it may give nodes back
  * @cover_end: the entry behind its last one; 0 for a request that gives nothing back
- * @empty: the first entry that the operation found in an empty node; larger at first
- * @empty_end: behind the last such entry; 0 at first
- * @loose: nodes that &iommu_table_ops.take_out took out of the table, NULL at first; for
- *	&iommu_table_ops.free_loose after a kill of the whole table, or keep_loose if that failed
+ * @empty: the first entry that the operation found in an empty node; ULONG_MAX
+ *	if it has found none
+ * @empty_end: behind the last such entry; 0 if it has found none
+ * @loose: list of nodes that &iommu_table_ops.take_out took out of the table,
+ *	or NULL; after a kill of the whole table they go to
+ *	&iommu_table_ops.free_loose, or to keep_loose if the kill failed
  * @nr_runs: how many @runs are in use; set by the operation
  * @runs: the owners of the valid TCEs that were replaced, in the order of entries
  *
@@ -72,7 +74,7 @@ struct iommu_tce_change {
 
 /**
  * iommu_tce_record_old() - note the owner of a TCE that is being replaced
- * @change: the change, with room as long as this has not returned false
+ * @change: the change; not to be used again after this has returned false
  * @owner: the owner
  * @page_shift: log2 of the IOMMU page size
  *
@@ -103,7 +105,7 @@ static inline void iommu_tce_forget_old(struct iommu_tce_change *change)
 		change->nr_runs--;
 }
 
-/* Close the last run, if there is one: @next is the owner that would continue it. */
+/* Set the length of the last run: @next is the owner that would continue it. */
 static inline void iommu_tce_end_run(struct iommu_tce_change *change, u64 next,
 				     unsigned int page_shift)
 {
@@ -115,7 +117,7 @@ static inline void iommu_tce_end_run(struct iommu_tce_change *change, u64 next,
 	run->n = (next - run->owner) >> page_shift;
 }
 
-/* What the @i-th TCE of a change is to be; @page_shift is that of the table. */
+/* The new value of the @i-th TCE of a change, in a table of @page_shift. */
 static inline u64 iommu_tce_new(const struct iommu_tce_change *change,
 				unsigned long i, unsigned int page_shift)
 {

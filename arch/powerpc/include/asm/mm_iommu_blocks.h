@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Physical addresses of a region by blocks.
+ * A store of the host physical addresses of a region, one for each block.
  *
- * A block is a naturally aligned, power-of-two piece of the user address space, cut
- * to the region's bounds at both ends, that is physically contiguous and lies at a
- * multiple of its size, too.  All blocks of a region have the same size: the largest
- * that holds throughout.  There is one host physical address for each, that of the
- * block's (virtual) start, so a region of hugepages costs a few words.
+ * A block is a piece of the user address space that is physically contiguous.
+ * Its size is a power of two, and both its user and its physical address are
+ * multiples of that.  The first and the last block are cut to the bounds of the
+ * region.  All blocks of a region have the same size: the largest that is
+ * possible for all of them.  The store has the physical address of the start of
+ * each block, so a region of hugepages needs a few words only.
  *
- * Addresses come in while pages are pinned, in order.  The block size starts at its
- * maximum; a piece that breaks it makes the store be cut up anew, which by doubling
- * costs no more altogether than the final store.
+ * Addresses are added in order while pages are pinned.  The block size starts
+ * at its maximum.  A piece of memory that does not fit into such blocks makes
+ * the store be rebuilt with smaller ones.  The size is at least halved each
+ * time, so all rebuilds together cost at most twice as much as the last one.
  *
- * Addresses are in chunks, chunks in directories, directories in the top.  All three
- * are slab memory, and so in the linear mapping, and small: the top is what grows with
- * the region, to 32 KiB where 16 TiB are in blocks of 4 KiB.  A store of one chunk has
- * neither directory nor top, one of one directory no top, but for the pointers to them.
+ * Addresses are in chunks, chunks in directories, directories in the top.  All
+ * three are slab memory, so they are in the linear mapping, and small.  Only
+ * the top grows with the region: to 32 KiB where 16 TiB are in blocks of 4 KiB.
+ * If there is one chunk, or one directory, a pointer in the structure stands
+ * for the array above it.
  *
  * The header needs nothing but an allocator, cond_resched() and a look at signals, so
  * that it is tested on the build host too.
@@ -63,7 +66,7 @@ mm_iommu_blocks_index(const struct mm_iommu_blocks *blocks, unsigned long ua)
 	return (ua >> blocks->shift) - (blocks->first >> blocks->shift);
 }
 
-/* The address of block number @i, behind it the rest of its chunk. */
+/* Where the address of block @i is stored; the rest of its chunk follows. */
 static inline u64 *mm_iommu_blocks_at(const struct mm_iommu_blocks *blocks,
 				      unsigned long i)
 {
@@ -127,7 +130,7 @@ static inline void mm_iommu_blocks_free(struct mm_iommu_blocks *blocks)
 	blocks->top = NULL;
 }
 
-/* Blocks of another size, none of them known yet.  Return: 0 or -ENOMEM. */
+/* Make an empty store, blocks of 1 << @shift bytes.  Return: 0 or -ENOMEM. */
 static inline int mm_iommu_blocks_size(struct mm_iommu_blocks *blocks,
 				       unsigned int shift)
 {
@@ -144,7 +147,7 @@ static inline int mm_iommu_blocks_size(struct mm_iommu_blocks *blocks,
 	return blocks->top ? 0 : -ENOMEM;
 }
 
-/* @to becomes what @from was; the store may point to itself. */
+/* Move @from to @to.  Where @from points to itself, @to points to itself. */
 static inline void mm_iommu_blocks_move(struct mm_iommu_blocks *to,
 					const struct mm_iommu_blocks *from)
 {
@@ -172,8 +175,9 @@ static inline int mm_iommu_blocks_init(struct mm_iommu_blocks *blocks,
 }
 
 /*
- * The chunk that has block number @i, a multiple of MM_IOMMU_CHUNK_ENTRIES; it is made
- * if need be.  NULL: no memory.
+ * Find the chunk that begins with block number @i, a multiple of
+ * MM_IOMMU_CHUNK_ENTRIES, or allocate it.  Return: the chunk, or NULL without
+ * memory.
  */
 static inline u64 *mm_iommu_blocks_make(struct mm_iommu_blocks *blocks,
 					unsigned long i)
@@ -198,7 +202,8 @@ static inline u64 *mm_iommu_blocks_make(struct mm_iommu_blocks *blocks,
 }
 
 /*
- * Set the blocks of a contiguous piece that may lie in blocks of this size.
+ * Store the blocks of a contiguous piece.  It must fit into blocks of the
+ * present size.
  * Return: 0, -ENOMEM, or -EINTR after a fatal signal.
  */
 static inline int mm_iommu_blocks_put(struct mm_iommu_blocks *blocks,
@@ -230,7 +235,8 @@ static inline int mm_iommu_blocks_put(struct mm_iommu_blocks *blocks,
 }
 
 /*
- * Cut what is known up to user address @end into blocks of 1 << @shift bytes.
+ * Rebuild what is stored up to user address @end with blocks of 1 << @shift
+ * bytes.
  * Return: 0; -ENOMEM, or -EINTR after a fatal signal: nothing has changed.
  */
 static inline int mm_iommu_blocks_refine(struct mm_iommu_blocks *blocks,
@@ -285,14 +291,18 @@ static inline int mm_iommu_blocks_add(struct mm_iommu_blocks *blocks,
 	unsigned long wrong = hpa - ua;
 	int ret;
 
-	/* One whole block, in the chunk that the block before it made. */
+	/* One whole block, and the block before it is in the same chunk. */
 	if (bytes == mask + 1 && !((ua | hpa) & mask) &&
 	    i % MM_IOMMU_CHUNK_ENTRIES) {
 		*mm_iommu_blocks_at(blocks, i) = hpa;
 		return 0;
 	}
 
-	/* A block can neither hold two pieces nor lie at an odd place. */
+	/*
+	 * Blocks must be smaller where the offset in a block would differ
+	 * between user and physical address, or where a block would hold pieces
+	 * that are apart.
+	 */
 	if (ua & mask && ua != blocks->first &&
 	    hpa != mm_iommu_blocks_hpa(blocks, ua - 1) + 1)
 		wrong |= ua;
@@ -305,7 +315,7 @@ static inline int mm_iommu_blocks_add(struct mm_iommu_blocks *blocks,
 }
 
 /**
- * mm_iommu_blocks_runs() - go through memory by pieces that are contiguous
+ * mm_iommu_blocks_runs() - call a function for each physically contiguous piece
  * @blocks: the store, complete up to @end
  * @end: user address to stop at; may be 0 for the end of the address space
  * @fn: called for each piece in order with its host physical address and its size in bytes

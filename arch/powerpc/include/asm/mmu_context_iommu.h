@@ -2,7 +2,7 @@
 /*
  * Regions: user memory that a process registered for DMA ahead of time.
  *
- * See arch/powerpc/mm/mmu_context_iommu.c for the rules of the room.
+ * See arch/powerpc/mm/mmu_context_iommu.c for the rules.
  */
 #ifndef _ASM_POWERPC_MMU_CONTEXT_IOMMU_H
 #define _ASM_POWERPC_MMU_CONTEXT_IOMMU_H
@@ -34,15 +34,18 @@
  *	pages are let go
  * @mm: whose memory it is; a reference is held only while the region is an
  *	orphan (@used is 0 and TCEs still point into it)
- * @pending: the memory is being pinned or, of an orphan, compared with what is there
- *	now; @used is 0 and @mapped not; regions lock
+ * @pending: the memory is being pinned, or the memory of an orphan is being
+ *	compared with what is mapped there now; meanwhile @used is 0 and @mapped
+ *	is not; regions lock
  * @linked: @node is in the tree; regions lock
- * @gone: when the last TCE of an orphan is gone, in the list of regions to let go
- * @rcu: defers freeing past lockless walkers of the tree
+ * @gone: place in a list of regions to let go, once the last TCE of an orphan
+ *	is gone
+ * @rcu: frees the region when no lockless walker of the tree can use it any
+ *	more
  *
- * What lookups read, of this region or on their way to another, comes first and hardly
- * changes.  @mapped changes with each request and begins a cache line of its own; only
- * what is used when a region comes or goes is behind it.
+ * The fields that lookups read come first and hardly change.  @mapped changes
+ * with each request, so it begins a cache line of its own.  The fields behind
+ * it are used only when a region comes or goes.
  */
 struct mm_iommu_region {
 	struct latch_tree_node node;
@@ -66,7 +69,7 @@ mm_iommu_region_size(const struct mm_iommu_region *region)
 }
 
 /**
- * mm_iommu_hpas() - where the host physical addresses of a region start
+ * mm_iommu_hpas() - find the stored host physical addresses of a region
  * @region: a region that the caller holds (see mm_iommu_hold())
  * @ua: user address inside @region
  * @bytes: set to how much memory, from @ua on, the returned array describes
@@ -89,10 +92,11 @@ static inline const u64 *mm_iommu_hpas(const struct mm_iommu_region *region,
 }
 
 /*
- * Say that what follows may wait for whoever holds a lock map.  Lockdep cannot see that itself
- * where the wait is for the end of something, or for a lock that it does not check.  It stands
- * before any condition: what does not wait today may do so the next time.  Costs nothing
- * without CONFIG_LOCKDEP.  There are no maps then, so it is a macro.
+ * Tell lockdep that the code behind this may wait for whoever holds a lock map.
+ * Lockdep cannot see that itself if the wait is for an event, or for a lock
+ * that it does not check.  Call it also if there is nothing to wait for this
+ * time, so that lockdep learns of the wait.  Without CONFIG_LOCKDEP there are
+ * no maps and nothing is done, hence a macro.
  */
 #ifdef CONFIG_LOCKDEP
 #define mm_iommu_wait_map(map) lock_map_sync(map)

@@ -2,8 +2,9 @@
 /*
  * The tree of a TCE table in memory: how to read it, and which lock guards what.
  *
- * pci-ioda-tce.c makes and frees the nodes, pci-ioda-tce-user.c changes the entries of tables
- * for user space; what both must agree about is here.  The first of them says what a table is.
+ * pci-ioda-tce.c makes and frees the nodes, and explains what a table is.
+ * pci-ioda-tce-user.c changes the entries of tables for user space.  What both
+ * of them need is here.
  */
 #ifndef _POWERNV_PCI_IODA_TCE_TREE_H
 #define _POWERNV_PCI_IODA_TCE_TREE_H
@@ -21,7 +22,7 @@
 #define PNV_TCE_VALID (TCE_PCI_READ | TCE_PCI_WRITE)
 #define PNV_TCE_LOCKS 16
 
-/* At most so many entries, or slots of a node, are looked at under a lock at a time. */
+/* Entries, or slots of a node, that are looked at while a lock is held. */
 #define PNV_TCE_STRETCH_BITS 13
 #define PNV_TCE_STRETCH BIT(PNV_TCE_STRETCH_BITS)
 
@@ -51,7 +52,7 @@ struct pnv_tce_tree {
 	unsigned long used[];
 };
 
-/* One instruction each; as C with READ_ONCE() and a byte swap it would be ten. */
+/* Load and swap, swap and store: one instruction each; in C it would be ten. */
 static __always_inline u64 tce_load(const __be64 *tcep)
 {
 	u64 tce;
@@ -92,7 +93,7 @@ static inline u64 *tce_shadow(const struct pnv_tce_geometry *geo, __be64 *slot)
 	return (u64 __force *)slot + tce_node_slots(geo);
 }
 
-/* The first slot from @slot on, below @end, that holds something; @end if none does. */
+/* The first slot from @slot to @end - 1 that is not empty; @end if all are. */
 static inline unsigned long tce_next_used(const __be64 *node,
 					  unsigned long slot, unsigned long end)
 {
@@ -152,7 +153,7 @@ static __always_inline bool tce_walk(const struct iommu_table *tbl,
 	return pointer;
 }
 
-/* How many entries there are from the walk's on to the end of what its slot covers. */
+/* How many entries the slot of a walk covers from @index on. */
 static inline unsigned long tce_walk_rest(const struct tce_walk *walk,
 					  unsigned long index)
 {
@@ -165,7 +166,7 @@ static inline spinlock_t *tce_lock(struct pnv_tce_tree *tree,
 	return &tree->locks[(index >> tree->unit_bits) % PNV_TCE_LOCKS].lock;
 }
 
-/* A leaf that holds @index, its owners and its count may be looked at and changed. */
+/* The caller may read and change the unit of @index: TCEs, owners and count. */
 static inline void tce_assert_locked(struct pnv_tce_tree *tree,
 				     unsigned long index)
 {

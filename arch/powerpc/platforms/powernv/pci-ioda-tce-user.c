@@ -2,10 +2,11 @@
 /*
  * Changes of TCE tables for user space: runs of entries, written or cleared under a leaf lock.
  *
- * A change says what to do to some entries (&struct iommu_tce_change) and receives who owned
- * what it replaced, as runs of consecutive owners.  The loops that do it are here, and what
- * ends all changes: closing a table.  The nodes must exist; see pci-ioda-tce.c, which also
- * says what a leaf lock guards.
+ * A change says what to do to some entries (&struct iommu_tce_change), and
+ * receives the owners of the TCEs that it replaced, as runs of consecutive
+ * owners.  The loops that do it are here, and the closing of a table, which
+ * ends all changes.  Nodes are made by pci-ioda-tce.c, which also says what a
+ * leaf lock guards.
  *
  * Cannot fail: clearing.
  */
@@ -33,7 +34,7 @@ struct tce_place {
 	unsigned long n;
 };
 
-/* Context: the caller holds the leaf lock of @index. */
+/* Find the parts of an entry.  Context: leaf lock of @index held. */
 static __always_inline void tce_place(const struct iommu_table *tbl,
 				      unsigned long index,
 				      const struct tce_walk *walk,
@@ -56,8 +57,9 @@ static __always_inline void tce_place(const struct iommu_table *tbl,
 }
 
 /*
- * The old owners of a change are collected as runs.  The owner that would continue
- * the run is kept outside of it, because then an entry costs only a comparison.
+ * The old owners of a change are collected as runs.  The owner that would
+ * continue the present run is in a variable (next), so that an entry costs only
+ * one comparison.  This value is no owner, so it begins a run.
  */
 #define TCE_NO_OWNER (~0ULL)
 
@@ -74,9 +76,10 @@ static bool tce_run_begin(struct iommu_tce_change *change, u64 *next, u64 owner,
 }
 
 /*
- * The loops that all the work is for, each in a function of its own without a call, so
- * that everything is in registers.  They end at an entry whose old owner is not @next,
- * the one that would continue the run.  Return: how many entries they changed.
+ * The innermost loops.  Each is in a function of its own that calls nothing, so
+ * that all its variables are in registers.  They end at a TCE whose old owner
+ * is not *@pnext, the one that would continue the run.  Return: the entry where
+ * they ended.
  */
 
 /*
@@ -94,7 +97,7 @@ static __always_inline bool tce_continues(const __be64 *tcep, const u64 *owner,
 	return true;
 }
 
-/* TCEs from entry @i on, for memory that is contiguous as far as the block goes. */
+/* Write TCEs from entry @i on, as far as the block of memory goes. */
 static noinline unsigned long
 tce_fill_run(const struct tce_place *place, unsigned long i,
 	     const struct iommu_tce_change *change, u64 *pnext,
@@ -123,7 +126,7 @@ tce_fill_run(const struct tce_place *place, unsigned long i,
 	return i;
 }
 
-/* TCEs from entry @i on, of which each has a block of its own. */
+/* Write TCEs from entry @i on, each for a block of its own. */
 static noinline unsigned long
 tce_fill_blocks(const struct tce_place *place, unsigned long i,
 		const struct iommu_tce_change *change, u64 *pnext,
@@ -148,7 +151,7 @@ tce_fill_blocks(const struct tce_place *place, unsigned long i,
 	return i;
 }
 
-/* Valid TCEs from entry @i on, cleared, as long as they continue the run. */
+/* Clear valid TCEs and their owners from entry @i on; also ends at an empty entry. */
 static noinline unsigned long tce_wipe_run(const struct tce_place *place,
 					   unsigned long i, u64 *pnext,
 					   u64 page)
@@ -172,8 +175,8 @@ static noinline unsigned long tce_wipe_run(const struct tce_place *place,
 }
 
 /*
- * All entries of @place, as long as there is room for old owners.
- * Return: how many were changed, or had nothing in them.
+ * Write the entries of @place, as long as there is room for old owners.
+ * Return: how many were written.
  * Context: the caller holds the leaf lock.
  */
 static unsigned long tce_fill(const struct tce_place *place,
@@ -199,6 +202,7 @@ static unsigned long tce_fill(const struct tce_place *place,
 	return i;
 }
 
+/* Clear them, likewise.  Return: how many were cleared, or were empty. */
 static unsigned long tce_wipe(const struct tce_place *place,
 			      struct iommu_tce_change *change,
 			      unsigned int page_shift)
@@ -219,7 +223,7 @@ static unsigned long tce_wipe(const struct tce_place *place,
 	return i;
 }
 
-/* v1: new TCEs or none, entry by entry; a TCE is its own owner. */
+/* For v1, write or clear entry by entry.  The old TCE is recorded as owner. */
 static noinline unsigned long tce_swap(const struct tce_place *place,
 				       struct iommu_tce_change *change,
 				       unsigned int page_shift)
@@ -238,7 +242,7 @@ static noinline unsigned long tce_swap(const struct tce_place *place,
 	return i;
 }
 
-/* A single entry, as guests have them changed: all of the above in a few steps. */
+/* Change a single entry, as guests mostly do: faster than tce_change(). */
 static __always_inline unsigned long
 tce_change_one(const struct tce_place *place, struct iommu_tce_change *change)
 {
@@ -283,7 +287,7 @@ static noinline unsigned long tce_change(struct tce_place at,
 	return n;
 }
 
-/* How many of the entries from @index on need not be looked at, as their unit is empty. */
+/* How many entries from @index on can be skipped, as their units are empty. */
 static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree,
 					     unsigned long index,
 					     unsigned long left)
@@ -299,7 +303,10 @@ static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree,
 	return min(left, unit * size - index);
 }
 
-/* Remember that a node with the next entry may be empty, if the request covers nodes. */
+/*
+ * If the request may give nodes back, note that the node of its next entry may
+ * be empty.
+ */
 static __always_inline void tce_note_empty(struct iommu_tce_change *change)
 {
 	if (!change->cover_end)
@@ -313,15 +320,16 @@ static __always_inline void tce_note_empty(struct iommu_tce_change *change)
  * @tbl: the table
  * @change: what to do; see &struct iommu_tce_change
  *
- * Goes on until nothing is left, there is no room to report one more old owner,
- * or a stretch of entries was changed, and leaves the rest in @change.  The caller
- * kills, and may have nodes that are empty then taken out.
+ * Goes on until nothing is left, a leaf ends, there is no room to report one
+ * more old owner, or a stretch of entries was changed, and leaves the rest in
+ * @change.  The caller kills, and may have nodes that are empty then taken out.
  *
  * Context: Process or hypercall, virtual mode; takes a leaf lock.
- * Return: 0.  -EAGAIN when @change is to be made as a whole and that is not possible, or
- * when the leaf for the first new TCE does not exist; pnv_tce_prealloc() helps with
- * both.  For new TCEs -ENODEV in a table that was closed, -EIO in one whose hardware
- * ignores kills.  On failure nothing has changed.
+ * Return: 0.  -EAGAIN when @change is to be made as a whole and that is not
+ * possible, or when the leaf for the first new TCE does not exist;
+ * pnv_tce_prealloc() helps with both.  For new TCEs -ENODEV in a table that was
+ * closed, -EIO in one that a failed kill has broken.  On failure nothing has
+ * changed.
  */
 int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 {
@@ -385,7 +393,7 @@ void pnv_tce_close(struct iommu_table *tbl)
 	unsigned int i;
 
 	WRITE_ONCE(tbl->it_closed, true);
-	/* Whoever took a lock before this saw it open and is done when we get the lock. */
+	/* Wait for those that saw the table open: each holds a leaf lock. */
 	for (i = 0; i < PNV_TCE_LOCKS; i++) {
 		spin_lock(&tbl->it_tree->locks[i].lock);
 		spin_unlock(&tbl->it_tree->locks[i].lock);

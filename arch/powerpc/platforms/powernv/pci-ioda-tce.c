@@ -1,41 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * TCE tables of IODA2 PHBs: their nodes come, are kept, become loose and are freed.
+ * TCE tables of IODA2 PHBs: how their nodes are made, taken out and freed.
  *
- * A table is a tree of equal levels (pci-ioda-tce.h): the root, which the PHB finds by
- * the TVE, inner nodes, and at level 0 the leaves.  A TCE, in a leaf, is a big-endian
- * word: host physical address, TCE_PCI_READ, TCE_PCI_WRITE; it is valid when one
- * of the two bits is set.  An inner node holds pointers in the same format with
- * both bits set.  The hardware reads all of it at any time.
+ * A table is a tree of nodes (pci-ioda-tce.h): the root, which the PHB finds by
+ * the TVE, inner nodes, and at level 0 the leaves.  A TCE, in a leaf, is a
+ * big-endian word: host physical address, TCE_PCI_READ, TCE_PCI_WRITE; it is
+ * valid when one of the two bits is set.  An inner node holds pointers in the
+ * same format with both bits set.  The hardware reads all of it at any time.
  *
- * Only the root exists from the start.  Others are allocated, zeroed,
- * before they are published with cmpxchg().  Whoever publishes second frees its
- * own node and uses the first one's.
+ * Only the root exists from the start.  Other nodes are allocated when they are
+ * needed, zeroed, and then published with cmpxchg().  If two threads make the
+ * same node, the second one frees its own and uses that of the first.
  *
- * Each node of a table for user space has a shadow of the same size right behind
- * it, in the same allocation, which the hardware never reads: behind a TCE its
- * owner, the user address that it points to, behind the pointer to a leaf how many
- * valid TCEs the leaf has.  A single-level table may be as large as
- * the page allocator can give; its owners are an allocation of their own.
+ * Each node of a table for user space has a shadow of the same size right
+ * behind it, in the same allocation, which the hardware never reads.  It has a
+ * word for each slot of the node: for a TCE its owner, the user address that it
+ * points to; for the pointer to a leaf the number of valid TCEs in that leaf.
+ * A single-level table may be as large as the page allocator can give; its
+ * owners are an allocation of their own.
  *
  * A TCE of such a table, its owner and the count change together under a leaf
- * lock, one of an array hashed by position in the table.  A lock covers a unit: a
- * leaf, or a piece of a single-level table.  Leaves are looked up under the lock,
- * too.  Nothing is called, allocated or waited for under it.  Tables of the DMA API
- * have no shadow and need no lock, because their users own disjoint entries.
+ * lock.  The locks are an array, indexed by position in the table.  A lock
+ * covers units: a unit is a leaf, or a piece of a single-level table.  Leaves
+ * are looked up under the lock, too.  Nothing is allocated or waited for under
+ * it.  Tables of the DMA API have no shadow and need no lock, because their
+ * users own disjoint entries.
  *
- * A node of a table for user space that is empty is given back by a request that
- * covers all of it (UNMAP, or the end of the window), and by no other: two drivers that
- * map and unmap a page at a time neither allocate nor wait for each other's nodes.
- * Nodes are taken out under &pnv_tce_tree.nodes and are loose until the hardware is
- * known to have forgotten them (the kill); they are freed when no walker can be in them
- * either.  If the kill failed they are kept until the table itself is freed, which is
- * when its window is out of the hardware.  As long as some are loose, every kill is one
- * of the whole table (&iommu_table.it_loose): a node in the place of a loose one is of
- * no use to a device that still follows the old pointer.
+ * An empty node of a table for user space is given back by a request that
+ * covers all of it (UNMAP, the end of the window, or a MAP that failed for lack
+ * of memory), and by no other.  So two drivers that map and unmap a page at a
+ * time neither allocate nodes nor wait for each other.
  *
- * Nodes of a kernel page or more are counted as SecPageTables.  Smaller ones are slab
- * memory that kmemleak cannot find: the pointers to them are the hardware's.
+ * Nodes are taken out under &pnv_tce_tree.nodes.  They are loose until a kill
+ * has made the hardware forget them, and are freed when no walker can be in
+ * them either.  If the kill failed they are kept until the table itself is
+ * freed, after its window was taken out of the hardware.  As long as some nodes
+ * are loose, every kill is one of the whole table (&iommu_table.it_loose): a
+ * new node may be in the place of a loose one, and the hardware must not follow
+ * the old pointer any more.
+ *
+ * Nodes of a kernel page or more are counted as SecPageTables.  Smaller ones
+ * are slab memory.  kmemleak is told to ignore them, because it cannot read the
+ * pointers to them, which have the format of the hardware.
  *
  * Cannot fail: clearing, looking up, taking out, freeing.
  */
@@ -62,8 +68,8 @@
 #include "pci-ioda-tce-tree.h"
 
 /*
- * So many leaves are looked at while nodes are kept from all who need them.  Looking
- * over a stretch of slots takes as long as some leaves.
+ * How many leaves are looked at before the lock of the nodes is released.  A
+ * stretch of empty slots counts as PNV_TCE_TAKE_OUT_SKIP leaves.
  */
 #define PNV_TCE_TAKE_OUT 1024
 #define PNV_TCE_TAKE_OUT_SKIP 16
@@ -83,7 +89,7 @@ unsigned long pnv_ioda_parse_tce_sizes(struct pnv_phb *phb)
 	if (sizes)
 		return sizes;
 
-	/* Firmware that does not say: what all IODA2 PHBs have, and the sizes of PHB3 */
+	/* Firmware does not say: those of all IODA2 PHBs, and more on POWER8 */
 	sizes = SZ_4K | SZ_64K;
 	if (cpu_has_feature(CPU_FTR_ARCH_207S) &&
 	    !cpu_has_feature(CPU_FTR_ARCH_300))
@@ -91,7 +97,7 @@ unsigned long pnv_ioda_parse_tce_sizes(struct pnv_phb *phb)
 	return sizes;
 }
 
-/* The memory of a node, with its shadow if the table has one there: a power of two. */
+/* The memory of a node, a power of two, with its shadow if that is behind it */
 static size_t tce_node_size(const struct pnv_tce_tree *tree)
 {
 	size_t bytes = pnv_tce_level_bytes(&tree->geo);
@@ -239,7 +245,7 @@ unsigned long pnv_tce_skip_missing(const struct pnv_tce_tree *tree,
 	return min(left, tce_walk_rest(&walk, index) + (slot << walk.shift));
 }
 
-/* Whether a request covers what there is in the 1 << @shift entries around @index. */
+/* Whether a request covers the aligned 1 << @shift entries around @index. */
 static bool tce_covers(const struct iommu_table *tbl,
 		       const struct iommu_tce_change *change,
 		       unsigned long index, unsigned int shift)
@@ -256,11 +262,11 @@ static void tce_take_out(struct iommu_table *tbl, const struct tce_walk *walk,
 			 struct iommu_tce_change *change)
 {
 	lockdep_assert_held_write(&tbl->it_tree->nodes);
-	/* Before others can put a node in its place: they need @nodes, too. */
+	/* Before others can put a node there, for which they need @nodes. */
 	if (!change->loose)
 		atomic_inc(&tbl->it_loose);
 	tce_clear(walk->up);
-	/* Nobody needs the shadow of an empty node: it holds the list together. */
+	/* The shadow of an empty node is not used: it links the loose nodes. */
 	*(void **)tce_shadow(&tbl->it_tree->geo, walk->node) = change->loose;
 	change->loose = walk->node;
 }
@@ -271,14 +277,17 @@ static void tce_take_out_leaf(struct iommu_table *tbl, unsigned long index,
 {
 	spinlock_t *lock = tce_lock(tbl->it_tree, index);
 
-	/* Whoever finds the leaf under its lock may fill it. */
+	/* Others may have filled the leaf under its lock: is it still empty? */
 	spin_lock(lock);
 	if (!*tce_shadow(&tbl->it_tree->geo, walk->up))
 		tce_take_out(tbl, walk, change);
 	spin_unlock(lock);
 }
 
-/* Everything in the nodes above @index, as far as @next is not in them, has been seen. */
+/*
+ * Take out the empty inner nodes above @index.  Stop at one that also has
+ * @next: the entries from @next on have not been looked at.
+ */
 static void tce_take_out_above(struct iommu_table *tbl, unsigned long index,
 			       unsigned long next,
 			       struct iommu_tce_change *change)
@@ -302,7 +311,7 @@ static void tce_take_out_above(struct iommu_table *tbl, unsigned long index,
 	}
 }
 
-/* Return: where to go on. */
+/* Take out empty nodes for a limited time.  Return: where to go on. */
 static unsigned long tce_take_out_some(struct iommu_table *tbl,
 				       unsigned long index, unsigned long end,
 				       struct iommu_tce_change *change)
@@ -336,8 +345,9 @@ static unsigned long tce_take_out_some(struct iommu_table *tbl,
  * @tbl: the table
  * @change: the request; where exchange found empty nodes is where to look
  *
- * What was taken out is in &iommu_tce_change.loose.  Nodes stay if somebody relies on
- * some of the table just now.  The next request that covers them will find them.
+ * What was taken out is in &iommu_tce_change.loose.  Nothing is taken out while
+ * another request relies on nodes of the table; the next request that covers
+ * them will find them.
  *
  * Context: Process or hypercall, virtual mode; takes leaf locks.
  * Return: whether there is more to look at, after a kill and a reschedule.
@@ -370,10 +380,10 @@ void pnv_tce_free_loose(struct iommu_table *tbl, void *loose)
 	unsigned int i;
 	__be64 *node;
 
-	/* Whose kill is not of the whole table from now on does not come before that kill. */
+	/* Pairs with batch_flush(): who sees the count fall kills later. */
 	smp_mb__before_atomic();
 	atomic_dec(&tbl->it_loose);
-	/* Whoever walks does so with a leaf lock held. */
+	/* Wait for walkers that may be in these nodes; they hold a leaf lock */
 	for (i = 0; i < PNV_TCE_LOCKS; i++) {
 		spin_lock(&tree->locks[i].lock);
 		spin_unlock(&tree->locks[i].lock);
@@ -427,8 +437,8 @@ unsigned long pnv_pci_ioda2_get_table_size(__u32 page_shift, __u64 window_size,
 #endif /* CONFIG_IOMMU_API */
 
 /*
- * Entry by entry, for the DMA API: kernel memory, no shadow, entries that belong
- * to the caller alone, nodes that stay until the table goes.
+ * The functions for the DMA API, entry by entry.  Its tables have no shadow.  A
+ * caller is alone with its entries, and nodes stay until the table is freed.
  */
 
 /* How many of the @npages entries from @index on lie in the leaf of @index. */
@@ -490,7 +500,7 @@ unsigned long pnv_tce_get(struct iommu_table *tbl, long index)
 	return tce_load(walk.node + walk.slot);
 }
 
-/* Free what hangs off a node of height @height, then the node. */
+/* Free the nodes below a node at level @height, then the node. */
 static void tce_nodes_free(const struct pnv_tce_tree *tree, __be64 *node,
 			   unsigned int height)
 {
@@ -605,8 +615,9 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset,
 }
 
 /*
- * Guards the groups of all tables. Windows of a group are serialised by its owner; groups of
- * a table may have several: one that firmware could not take out of a group that left.
+ * Guards the lists of groups of all tables.  Whoever has a group changes its
+ * windows one at a time.  But groups of the same table may belong to several:
+ * firmware may have kept the table in a group that has left its container.
  */
 static DEFINE_SPINLOCK(tce_links_lock);
 

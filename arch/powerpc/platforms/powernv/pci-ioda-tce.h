@@ -2,10 +2,10 @@
 /*
  * Geometry of an IODA2 TCE table: arithmetic without side effects.
  *
- * A table is a tree of equal levels.  The PHB takes from the TVE the number of
- * levels, the size of a level (a power of two from 4 KiB up) and the IOMMU page
- * size, and cuts the bus address into one index per level, most significant
- * first (IODA2 specification, TVT and TCE tables).
+ * A table is a tree of nodes of the same size.  The PHB takes from the TVE the
+ * number of levels, the size of a node (a power of two from 4 KiB up) and the
+ * IOMMU page size, and cuts the bus address into one index per level, most
+ * significant first (IODA2 specification, TVT and TCE tables).
  *
  * This header depends on nothing but integer types, so that the same lines are
  * tested on the build host.
@@ -15,18 +15,18 @@
 
 #include <linux/types.h>
 
-/* Five of the smallest levels have 45 index bits: too many for any page size. */
+/* Five levels of smallest nodes: 45 index bits, too many for any page size. */
 #define PNV_TCE_MAX_LEVELS 4
 #define PNV_TCE_MIN_PAGE_SHIFT 12
 #define PNV_TCE_MAX_PAGE_SHIFT 34
 
-/* log2 of the entries in the smallest level that the hardware walks (4 KiB) */
+/* log2 of the entries in the smallest node that the hardware walks (4 KiB) */
 #define PNV_TCE_MIN_LEVEL_BITS 9
 
 /*
- * Bit 59 of a bus address selects the TVE, that is, the window.  Hardware does not decode
- * bits 59:55, although its documents do not say so: an index, with all the bits that its
- * levels have, and the offset in a page are less than 55 bits.
+ * Bit 59 of a bus address selects the TVE, that is, the window.  Hardware does
+ * not decode bits 59:55, although its documents do not say so.  So the index
+ * bits of all levels and the offset in a page have less than 55 bits together.
  */
 #define PNV_TCE_MAX_ADDR_BITS 54
 
@@ -34,7 +34,7 @@
  * struct pnv_tce_geometry - the shape of a table
  * @page_shift: log2 of the IOMMU page size
  * @levels: how many levels, 1 for a table without pointers
- * @level_bits: log2 of the entries in each level
+ * @level_bits: log2 of the entries in each node
  * @entries: how many TCEs the window has; the last leaf may have more room
  */
 struct pnv_tce_geometry {
@@ -85,13 +85,13 @@ static inline int pnv_tce_geometry(__u32 page_shift, __u64 window_size,
 	return 1;
 }
 
-/* Size in bytes of one level of the table. */
+/* Size in bytes of a node, without its shadow. */
 static inline __u64 pnv_tce_level_bytes(const struct pnv_tce_geometry *geo)
 {
 	return 8ULL << geo->level_bits;
 }
 
-/* How many levels of height @level (0: leaves) a fully populated table has. */
+/* How many nodes a fully populated table has at level @level (0: leaves). */
 static inline __u64 pnv_tce_level_count(const struct pnv_tce_geometry *geo,
 					unsigned int level)
 {
@@ -104,7 +104,7 @@ static inline __u64 pnv_tce_level_count(const struct pnv_tce_geometry *geo,
  * pnv_tce_table_bytes() - memory of a fully populated table for user space
  * @geo: its geometry
  *
- * Return: bytes of all levels and of the shadow behind each.
+ * Return: bytes of all nodes and of their shadows.
  */
 static inline __u64 pnv_tce_table_bytes(const struct pnv_tce_geometry *geo)
 {
@@ -121,8 +121,9 @@ static inline __u64 pnv_tce_table_bytes(const struct pnv_tce_geometry *geo)
  * @geo: its geometry
  * @kernel_page_shift: log2 of the kernel's page size
  *
- * Many small levels need some more pointers than a few large ones.  No table is charged
- * more than with levels of a kernel page at least, as all were before.
+ * Many small nodes need some more pointers than a few large ones.  But no table
+ * is charged more than it would be with nodes of at least a kernel page, as
+ * former kernels made them.
  *
  * Return: bytes, whole kernel pages.
  */
@@ -140,7 +141,7 @@ static inline __u64 pnv_tce_charge(const struct pnv_tce_geometry *geo,
 	return (bytes + mask) & ~mask;
 }
 
-/* The slot for table entry @index in the level of height @level. */
+/* The slot for table entry @index in its node at level @level. */
 static inline __u64 pnv_tce_slot(const struct pnv_tce_geometry *geo,
 				 __u64 index, unsigned int level)
 {
@@ -148,7 +149,7 @@ static inline __u64 pnv_tce_slot(const struct pnv_tce_geometry *geo,
 	       ((1ULL << geo->level_bits) - 1);
 }
 
-/* The first index behind the part of the table that a slot of height @level covers. */
+/* The first index behind those that share @index's slot at level @level. */
 static inline __u64 pnv_tce_next(const struct pnv_tce_geometry *geo,
 				 __u64 index, unsigned int level)
 {
