@@ -4,8 +4,8 @@
  *
  * A region is a piece [ua, last] of one mm whose pages are pinned once, for as
  * long as the region exists, so that writing a TCE neither pins nor walks page
- * tables.  This file has the pages pinned (by mm_iommu_pages.c), charges them
- * to locked_vm and counts their users:
+ * tables.  This file has the pages pinned (by mm_iommu_pages.c) and charges
+ * them to locked_vm.  Users are counted (see also mm_iommu_hold.c):
  *
  * used	  how often the region is registered, once per container.
  * mapped  1 while it is registered, plus 1 for each TCE that points into it.
@@ -45,12 +45,11 @@
  *
  * Lockdep sees none of these waits.  pending_map and leaving_map tell it of them.
  *
- * Cannot fail: unpinning, dropping counts, abandoning, the clean-up with the mm.
+ * Cannot fail: unpinning, abandoning, the clean-up with the mm.
  */
 
 #include <linux/cache.h>
 #include <linux/init.h>
-#include <linux/kprobes.h>
 #include <linux/llist.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -65,6 +64,7 @@
 #include <linux/wait.h>
 #include <asm/mmu_context_iommu.h>
 #include "mm_iommu_pages.h"
+#include "mm_iommu_regions.h"
 
 /* What lookups read and what counting changes share no cache line. */
 static_assert(offsetofend(struct mm_iommu_region, written) <= SMP_CACHE_BYTES);
@@ -84,94 +84,11 @@ static struct lockdep_map leaving_map =
 	STATIC_LOCKDEP_MAP_INIT("mm_iommu_leaving", &leaving_map);
 #endif
 
-/**
- * struct mm_iommu_regions - all regions of an mm
- * @lock: taken to change @tree or the @used count of a region
- * @tree: the regions by user address
- * @settled: how many pending regions have been published or given up; @lock
- * @leaving: regions that have no count left and are still charged
- * @wait: for a change of @settled, or for @leaving to become 0
- * @gone: orphans whose last TCE is gone
- * @release: work item that unpins the orphans in @gone
- * @unpinned: orphans that are unpinned and still charged
- * @uncharge: work item that uncharges those in @unpinned; not part of @release,
- *	because it waits for the mmap_lock for as long as the process likes
- * @cleanup: work item that lets go of forgotten regions when the mm dies
- */
-struct mm_iommu_regions {
-	struct mutex lock; /* for tree, used, pending, settled */
-	struct latch_tree_root tree;
-	unsigned long settled;
-	atomic_long_t leaving;
-	wait_queue_head_t wait;
-	struct llist_head gone;
-	struct work_struct release;
-	struct llist_head unpinned;
-	struct work_struct uncharge;
-	struct work_struct cleanup;
-};
-
-/* A range to look for; compares as equal to each region that it overlaps. */
-struct ua_range {
-	unsigned long first;
-	unsigned long last;
-};
-
-static struct mm_iommu_region *to_region(struct latch_tree_node *node)
-{
-	return container_of(node, struct mm_iommu_region, node);
-}
-
-static bool region_less(struct latch_tree_node *a, struct latch_tree_node *b)
-{
-	return to_region(a)->ua < to_region(b)->ua;
-}
-
-static notrace int region_cmp(void *key, struct latch_tree_node *node)
-{
-	const struct mm_iommu_region *region = to_region(node);
-	const struct ua_range *range = key;
-
-	if (range->last < region->ua)
-		return -1;
-	return range->first > region->last;
-}
-
-static const struct latch_tree_ops region_tree_ops = {
-	.less = region_less,
-	.comp = region_cmp,
-};
-
-/* Context: RCU read section, regions lock, or real mode as at mm_iommu_hold_rm(). */
-static __always_inline struct mm_iommu_region *
-region_find(struct mm_iommu_regions *regions, unsigned long first,
-	    unsigned long last)
-{
-	struct ua_range range = { .first = first, .last = last };
-	struct latch_tree_node *node;
-
-	node = latch_tree_find(&range, &regions->tree, &region_tree_ops);
-	return node ? to_region(node) : NULL;
-}
-
-/* Whether TCEs may be added: neither pending nor an orphan. */
-static notrace bool region_usable(const struct mm_iommu_region *region)
-{
-	/* Pairs with region_publish(): who sees @used sees all of it. */
-	return smp_load_acquire(&region->used);
-}
-
-/* Pairs with the cmpxchg() in regions_get(). */
-static struct mm_iommu_regions *regions_of(struct mm_struct *mm)
-{
-	return READ_ONCE(mm->context.iommu_regions);
-}
-
 static void region_link(struct mm_iommu_regions *regions,
 			struct mm_iommu_region *region)
 {
 	lockdep_assert_held(&regions->lock);
-	latch_tree_insert(&region->node, &regions->tree, &region_tree_ops);
+	latch_tree_insert(&region->node, &regions->tree, &mm_iommu_tree_ops);
 	region->linked = true;
 }
 
@@ -181,7 +98,7 @@ static void region_unlink(struct mm_iommu_regions *regions,
 	lockdep_assert_held(&regions->lock);
 	if (!region->linked)
 		return;
-	latch_tree_erase(&region->node, &regions->tree, &region_tree_ops);
+	latch_tree_erase(&region->node, &regions->tree, &mm_iommu_tree_ops);
 	region->linked = false;
 }
 
@@ -359,26 +276,20 @@ static int region_fill(struct mm_iommu_regions *regions,
 }
 
 /**
- * mm_iommu_drop() - TCEs no longer point into a region
- * @region: the region
- * @n: how many TCEs
+ * mm_iommu_region_gone() - an orphan lost its last count
+ * @region: the region, which nobody may touch any more but this file
  *
- * Call it only after the kill that made the hardware forget the TCEs.
+ * Its memory is let go later, by work items.  Its reference keeps the mm until it is uncharged.
  *
  * Context: Any, virtual mode.  Cannot fail.
  */
-void mm_iommu_drop(struct mm_iommu_region *region, unsigned long n)
+void mm_iommu_region_gone(struct mm_iommu_region *region)
 {
-	struct mm_iommu_regions *regions;
+	struct mm_iommu_regions *regions = regions_of(region->mm);
 
-	if (atomic_long_sub_return(n, &region->mapped))
-		return;
-	/* It was an orphan.  Its reference keeps the mm until uncharged. */
-	regions = regions_of(region->mm);
 	atomic_long_inc(&regions->leaving);
 	region_pass_on(region, &regions->gone, &regions->release);
 }
-EXPORT_SYMBOL_GPL(mm_iommu_drop);
 
 /* The mm is dead: nobody maps, registers or looks up its regions any more. */
 static void regions_cleanup_work(struct work_struct *work)
@@ -712,167 +623,6 @@ void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region)
 		region_destroy(region);
 }
 EXPORT_SYMBOL_GPL(mm_iommu_abandon);
-
-/*
- * The region that a TCE for @ua may point into, or NULL.
- * Context: RCU read section, or real mode as described at mm_iommu_hold_rm().
- */
-static __always_inline struct mm_iommu_region *
-region_for_tce(struct mm_struct *mm, unsigned long ua, unsigned int page_shift)
-{
-	struct mm_iommu_regions *regions = regions_of(mm);
-	struct mm_iommu_region *region;
-
-	region = regions ? region_find(regions, ua, ua) : NULL;
-	if (!region || !region_usable(region) ||
-	    page_shift > region->blocks.shift)
-		return NULL;
-	/* The last block may end before the IOMMU page does. */
-	return (region->last - ua + 1) >> page_shift ? region : NULL;
-}
-
-/**
- * mm_iommu_hold() - count TCEs that are about to point into a region
- * @mm: whose memory it is
- * @ua: user address the first TCE will point to, a multiple of the IOMMU page
- * @page_shift: log2 of the IOMMU page size
- * @n: how many TCEs the caller wants to write for consecutive memory; set to
- *	how many of them fall into the region that was found
- *
- * Each of the counted TCEs must be dropped again with mm_iommu_drop().
- *
- * Context: Any, virtual mode.
- * Return: the region that holds @ua, its mapped count raised by @n; NULL when @ua is
- * not in registered memory, the region is going away, or IOMMU pages are larger
- * than the physically contiguous pieces of the region or reach out of it.
- */
-struct mm_iommu_region *mm_iommu_hold(struct mm_struct *mm, unsigned long ua,
-				      unsigned int page_shift, unsigned long *n)
-{
-	struct mm_iommu_region *region;
-
-	guard(rcu)();
-	region = region_for_tce(mm, ua, page_shift);
-	if (!region)
-		return NULL;
-	*n = min(*n, (region->last - ua + 1) >> page_shift);
-	return atomic_long_add_unless(&region->mapped, *n, 0) ? region : NULL;
-}
-EXPORT_SYMBOL_GPL(mm_iommu_hold);
-
-/**
- * mm_iommu_region_of() - the region that a live TCE points into
- * @mm: whose memory it is
- * @ua: user address that a TCE counted by the caller was made for
- *
- * Context: Any, virtual mode.
- * Return: the region; it stays until the caller drops the count of that TCE.
- */
-struct mm_iommu_region *mm_iommu_region_of(struct mm_struct *mm,
-					   unsigned long ua)
-{
-	struct mm_iommu_regions *regions = regions_of(mm);
-
-	guard(rcu)();
-	return regions ? region_find(regions, ua, ua) : NULL;
-}
-EXPORT_SYMBOL_GPL(mm_iommu_region_of);
-
-/*
- * Real mode: for hypercall handlers that run with the MMU off.
- *
- * The functions below are built in, touch nothing but slab memory and per-mm
- * fields by linear addresses, take no lock, do not trace, warn, sleep, allocate
- * or queue work, and take about as many steps as the tree has levels.  If they
- * fail the handler returns H_TOO_HARD, and the virtual-mode handler finishes
- * the job.
- *
- * There is no RCU read section, because its debugging code cannot run here.
- * Instead the caller keeps interrupts off from before the call until it no
- * longer uses the result.  RCU must be watching the processor: the caller must
- * not be in an extended quiescent state, as a nohz_full processor in its guest
- * is.  Then no grace period ends before the caller is done.
- */
-
-/**
- * mm_iommu_hold_rm() - mm_iommu_hold() for one TCE, in real mode
- * @mm: whose memory it is
- * @ua: user address the TCE will point to, a multiple of the IOMMU page
- * @page_shift: log2 of the IOMMU page size
- *
- * Context: Real mode, see above.
- * Return: the region, its mapped count raised; NULL as for mm_iommu_hold().
- */
-notrace struct mm_iommu_region *mm_iommu_hold_rm(struct mm_struct *mm,
-						 unsigned long ua,
-						 unsigned int page_shift)
-{
-	struct mm_iommu_region *region = region_for_tce(mm, ua, page_shift);
-
-	return region && atomic_long_add_unless(&region->mapped, 1, 0) ?
-		       region :
-		       NULL;
-}
-
-NOKPROBE_SYMBOL(mm_iommu_hold_rm);
-
-/**
- * mm_iommu_region_of_rm() - mm_iommu_region_of() in real mode
- * @mm: whose memory it is
- * @ua: user address that a TCE counted by the caller was made for
- *
- * Context: Real mode, see above.
- * Return: the region; it stays until the caller drops the count of that TCE.
- */
-notrace struct mm_iommu_region *mm_iommu_region_of_rm(struct mm_struct *mm,
-						      unsigned long ua)
-{
-	struct mm_iommu_regions *regions = regions_of(mm);
-
-	return regions ? region_find(regions, ua, ua) : NULL;
-}
-
-NOKPROBE_SYMBOL(mm_iommu_region_of_rm);
-
-/**
- * mm_iommu_drop_rm() - mm_iommu_drop() for one TCE, in real mode
- * @region: the region
- *
- * The last count of an orphan cannot be dropped here, because that queues work.
- *
- * Context: Real mode, see above.
- * Return: whether the count was dropped; if not, nothing has changed and virtual mode
- * must do it.
- */
-notrace bool mm_iommu_drop_rm(struct mm_iommu_region *region)
-{
-	long mapped = atomic_long_read(&region->mapped);
-
-	while (mapped != 1)
-		if (atomic_long_try_cmpxchg(&region->mapped, &mapped,
-					    mapped - 1))
-			return true;
-	return false;
-}
-
-NOKPROBE_SYMBOL(mm_iommu_drop_rm);
-
-/**
- * mm_iommu_mappable() - whether a TCE could point to some memory now
- * @mm: whose memory it is
- * @ua: user address, a multiple of the IOMMU page
- * @page_shift: log2 of the IOMMU page size
- *
- * Context: Any, virtual mode.
- * Return: whether it could; that may change before the caller uses the answer.
- */
-bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua,
-		       unsigned int page_shift)
-{
-	guard(rcu)();
-	return region_for_tce(mm, ua, page_shift);
-}
-EXPORT_SYMBOL_GPL(mm_iommu_mappable);
 
 /**
  * mm_iommu_cleanup() - let go what is still registered when an mm dies

@@ -2,13 +2,14 @@
 /*
  * The tree of a TCE table in memory: how to read it, and which lock guards what.
  *
- * pci-ioda-tce.c makes and frees the nodes, and explains what a table is.
+ * pci-ioda-tce-nodes.c makes and frees the nodes, and explains what a table is.
  * pci-ioda-tce-user.c changes the entries of tables for user space.  What both
  * of them need is here.
  */
 #ifndef _POWERNV_PCI_IODA_TCE_TREE_H
 #define _POWERNV_PCI_IODA_TCE_TREE_H
 
+#include <linux/gfp_types.h>
 #include <linux/lockdep.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
@@ -173,6 +174,10 @@ static inline void tce_assert_locked(struct pnv_tce_tree *tree,
 	lockdep_assert_held(tce_lock(tree, index));
 }
 
+__be64 *pnv_tce_node_alloc(const struct iommu_table *tbl, gfp_t gfp);
+int pnv_tce_leaves_make(struct iommu_table *tbl, unsigned long index,
+			unsigned long npages, gfp_t gfp);
+void pnv_tce_nodes_free(struct iommu_table *tbl);
 unsigned long pnv_tce_skip_missing(const struct pnv_tce_tree *tree,
 				   unsigned long index, unsigned long left,
 				   struct tce_walk walk);

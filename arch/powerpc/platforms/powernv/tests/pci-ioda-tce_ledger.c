@@ -143,6 +143,7 @@ static void ledger_ignore(const void *start)
 #define mod_lruvec_page_state(page, item, n)	\
 	ledger_account(page, (item) == NR_SECONDARY_PAGETABLE ? (n) : 0)
 #include "../pci-ioda-tce.c"
+#include "../pci-ioda-tce-nodes.c"
 
 static int ledger_kill(struct iommu_table *tbl, unsigned long entry, unsigned long npages)
 {

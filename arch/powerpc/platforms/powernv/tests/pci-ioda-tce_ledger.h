@@ -22,6 +22,9 @@
 #define pnv_tce_free_loose		ledger_tce_free_loose
 #define pnv_tce_get			ledger_tce_get
 #define pnv_tce_keep_loose		ledger_tce_keep_loose
+#define pnv_tce_leaves_make		ledger_tce_leaves_make
+#define pnv_tce_node_alloc		ledger_tce_node_alloc
+#define pnv_tce_nodes_free		ledger_tce_nodes_free
 #define pnv_tce_prealloc		ledger_tce_prealloc
 #define pnv_tce_release			ledger_tce_release
 #define pnv_tce_skip_missing		ledger_tce_skip_missing

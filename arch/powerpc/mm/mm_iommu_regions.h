@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The regions of an mm, between the file that makes and ends them (mmu_context_iommu.c) and the
+ * one that looks them up and counts TCEs in them (mm_iommu_hold.c).
+ */
+#ifndef _POWERPC_MM_IOMMU_REGIONS_H
+#define _POWERPC_MM_IOMMU_REGIONS_H
+
+#include <linux/atomic.h>
+#include <linux/llist.h>
+#include <linux/mm_types.h>
+#include <linux/mutex.h>
+#include <linux/rbtree_latch.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <asm/mmu_context_iommu.h>
+
+/**
+ * struct mm_iommu_regions - all regions of an mm
+ * @lock: taken to change @tree or the @used count of a region
+ * @tree: the regions by user address
+ * @settled: how many pending regions have been published or given up; @lock
+ * @leaving: regions that have no count left and are still charged
+ * @wait: for a change of @settled, or for @leaving to become 0
+ * @gone: orphans whose last TCE is gone
+ * @release: work item that unpins the orphans in @gone
+ * @unpinned: orphans that are unpinned and still charged
+ * @uncharge: work item that uncharges those in @unpinned; not part of @release,
+ *	because it waits for the mmap_lock for as long as the process likes
+ * @cleanup: work item that lets go of forgotten regions when the mm dies
+ */
+struct mm_iommu_regions {
+	struct mutex lock; /* for tree, used, pending, settled */
+	struct latch_tree_root tree;
+	unsigned long settled;
+	atomic_long_t leaving;
+	wait_queue_head_t wait;
+	struct llist_head gone;
+	struct work_struct release;
+	struct llist_head unpinned;
+	struct work_struct uncharge;
+	struct work_struct cleanup;
+};
+
+/* A range to look for; compares as equal to each region that it overlaps. */
+struct ua_range {
+	unsigned long first;
+	unsigned long last;
+};
+
+static inline struct mm_iommu_region *to_region(struct latch_tree_node *node)
+{
+	return container_of(node, struct mm_iommu_region, node);
+}
+
+static inline bool region_less(struct latch_tree_node *a,
+			       struct latch_tree_node *b)
+{
+	return to_region(a)->ua < to_region(b)->ua;
+}
+
+static inline notrace int region_cmp(void *key, struct latch_tree_node *node)
+{
+	const struct mm_iommu_region *region = to_region(node);
+	const struct ua_range *range = key;
+
+	if (range->last < region->ua)
+		return -1;
+	return range->first > region->last;
+}
+
+/* In the header, so that region_find() has no indirect call. */
+static const struct latch_tree_ops mm_iommu_tree_ops = {
+	.less = region_less,
+	.comp = region_cmp,
+};
+
+/* Context: RCU read section, regions lock, or real mode as at mm_iommu_hold_rm(). */
+static __always_inline struct mm_iommu_region *
+region_find(struct mm_iommu_regions *regions, unsigned long first,
+	    unsigned long last)
+{
+	struct ua_range range = { .first = first, .last = last };
+	struct latch_tree_node *node;
+
+	node = latch_tree_find(&range, &regions->tree, &mm_iommu_tree_ops);
+	return node ? to_region(node) : NULL;
+}
+
+/* Whether TCEs may be added: neither pending nor an orphan. */
+static inline notrace bool region_usable(const struct mm_iommu_region *region)
+{
+	/* Pairs with region_publish(): who sees @used sees all of it. */
+	return smp_load_acquire(&region->used);
+}
+
+/* Pairs with the cmpxchg() in regions_get(). */
+static inline struct mm_iommu_regions *regions_of(struct mm_struct *mm)
+{
+	return READ_ONCE(mm->context.iommu_regions);
+}
+
+void mm_iommu_region_gone(struct mm_iommu_region *region);
+
+#endif /* _POWERPC_MM_IOMMU_REGIONS_H */
