@@ -382,16 +382,6 @@ TEST_F(held, another_container_is_used_and_closed_while_a_register_is_stopped)
 
 /* ---- killed while stopped ---- */
 
-/* Until pins are as before. */
-static long pins_settled(long pins)
-{
-	int tries;
-
-	for (tries = 0; tries < 1000 && spapr_pins_held() != pins; tries++)
-		usleep(20000);
-	return spapr_pins_held();
-}
-
 /* A process with @call stopped, that has written a byte into @ready by then. */
 static pid_t held_process(const struct spapr_state *st, int type, int (*call)(struct held *held),
 			  int ready)
