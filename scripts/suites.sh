@@ -126,7 +126,7 @@ debug() { with debug 2700 .; }
 # KASAN keeps what was freed for a while, so free memory and slabs say nothing; and is slow.
 in_kasan='s/^spapr_tce_errno$/& -T bad_input_costs_nothing/
 	s/^spapr_tce_regions$/& -T R1_C12_a_thousand_deaths/
-	s/^spapr_tce_race$/& -T C6_the_mm_is_taken_once/'
+	s/^spapr_tce_race_first$/& -T C6_the_mm_is_taken_once/'
 kasan() {
 	local skip=$in_kasan
 	with kasan 7200 -vx spapr_tce_fault

@@ -29,8 +29,6 @@ struct state {
 	uint64_t base;
 };
 
-#define HALF	(MEM_SIZE / 2)
-
 /* What became of the n-th allocation; the exit status of a child. */
 enum outcome {
 	NOT_REACHED = 10,	/* the call makes fewer, and succeeded */

@@ -13,7 +13,6 @@
 #define FAR_TOO_LARGE	(1048576 * GB)
 #define ROUNDS		50
 #define MAX_FOUND	8
-#define HALF		(MEM_SIZE / 2)	/* each function's part of memory and window */
 
 static int remove_function(const struct spapr_device *dev)
 {

@@ -39,15 +39,6 @@ static void __attribute__((constructor)) after_exec(void)
 		_exit(-all_refused(atoi(fd), spapr_memory(PAGE_64K, PAGE_64K)) & 0xff);
 }
 
-static bool pins_become(long pins)
-{
-	int tries;
-
-	for (tries = 0; tries < 500 && spapr_pins_held() != pins; tries++)
-		usleep(20000);
-	return spapr_pins_held() == pins;
-}
-
 static bool vmlck_becomes(long kb)
 {
 	int tries;
@@ -144,7 +135,7 @@ TEST_F(process, C12_R10_child_outlives_the_parent_that_set_up)
 	/* The device may still write to what was mapped. */
 	EXPECT_LE(self->st.pins + (long)MEM_SIZE / spapr_page_size(), spapr_pins_held());
 	say(self->to_child, 0);
-	EXPECT_TRUE(pins_become(self->st.pins));
+	EXPECT_EQ(self->st.pins, pins_settled(self->st.pins));
 }
 
 TEST_F(process, C12_R10_parent_goes_on_after_its_child)
@@ -180,7 +171,7 @@ TEST_F(process, C12_R10_exec_with_the_container_open)
 		_exit(2);
 	}
 	EXPECT_EQ(0, exit_status(pid));
-	EXPECT_TRUE(pins_become(self->st.pins));
+	EXPECT_EQ(self->st.pins, pins_settled(self->st.pins));
 }
 
 static int send_fd(int sockets[2], int fd)
@@ -239,7 +230,7 @@ TEST_F(process, C12_R10_container_sent_over_a_socket)
 	EXPECT_EQ(-EBUSY, spapr_unregister(s->container, mem, MEM_SIZE));
 	/* What the other one holds is an empty container once the group has left it. */
 	spapr_teardown(s);
-	EXPECT_TRUE(pins_become(self->st.pins));
+	EXPECT_EQ(self->st.pins, pins_settled(self->st.pins));
 	EXPECT_EQ(self->st.vmlck, spapr_vmlck_kb());
 	say(self->to_child, 0);
 	EXPECT_EQ(0, exit_status(pid));
@@ -308,7 +299,7 @@ TEST_F(v2, C12_group_closed_while_its_device_is_open)
 	EXPECT_LT(self->st.pins, spapr_pins_held());
 	nvme_stop(&nvme);
 	close(device);
-	EXPECT_TRUE(pins_become(self->st.pins));
+	EXPECT_EQ(self->st.pins, pins_settled(self->st.pins));
 	EXPECT_EQ(self->st.vmlck, spapr_vmlck_kb());
 	ASSERT_EQ(0, spapr_setup(s, &self->st.dev[0], VFIO_SPAPR_TCE_v2_IOMMU));
 }
@@ -507,7 +498,7 @@ TEST_F(pulled, C12_device_is_pulled_while_mapped)
 		ASSERT_EQ(0, fill(&other, self->mem));
 		ASSERT_EQ(0, remove_device(&self->st.dev[1]));
 		/* Memory goes soon after, by a work item. */
-		EXPECT_TRUE(pins_become(self->st.pins));
+		EXPECT_EQ(self->st.pins, pins_settled(self->st.pins));
 		EXPECT_TRUE(vmlck_becomes(self->st.vmlck));
 		EXPECT_EQ(-EINVAL, spapr_map(other.container, 0, self->mem, PAGE_64K, MAP_RW));
 		/* Others have not noticed. */
@@ -554,7 +545,7 @@ TEST_F(pulled, C12_device_is_pulled_while_its_file_is_open)
 	nvme_stop(&nvme);
 	close(device);
 	EXPECT_EQ(0, exit_status(pid));
-	EXPECT_TRUE(pins_become(self->st.pins));
+	EXPECT_EQ(self->st.pins, pins_settled(self->st.pins));
 	spapr_teardown(&other);
 	EXPECT_TRUE(comes_back(&self->st.dev[1]));
 }

@@ -25,8 +25,6 @@
 #define CALLS		10000	/* of each thread */
 #define PIECES		16	/* of the memory, a megabyte each */
 
-#define E(error)	(1ULL << (error))	/* those used here are below 64 */
-
 struct world {
 	struct spapr_device dev[2];
 	int ndev;
@@ -354,7 +352,7 @@ static void *thread_run(void *arg)
 		t->calls[call]++;
 		if (ret >= 0 && ret <= kinds[call].most)
 			t->good[call]++;
-		else if (ret > 0 || ret < -63 || !(kinds[call].may & E(-ret)))
+		else if (!spapr_says_one_of(ret, kinds[call].may))
 			t->unexpected[call] = ret;
 	}
 	return NULL;

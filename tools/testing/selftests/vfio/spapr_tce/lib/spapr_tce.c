@@ -317,6 +317,11 @@ int spapr_eeh_op(int container, unsigned int op)
 	return spapr_ioctl(container, VFIO_EEH_PE_OP, &arg);
 }
 
+bool spapr_says_one_of(int ret, uint64_t errnos)
+{
+	return ret <= 0 && ret > -64 && errnos & E(-ret);
+}
+
 long spapr_page_size(void)
 {
 	return sysconf(_SC_PAGESIZE);

@@ -77,6 +77,12 @@ int spapr_unmap_all(int container, uint64_t *size);
 int spapr_eeh_op(int container, unsigned int op);
 int spapr_ioctl(int fd, unsigned long cmd, void *arg);
 
+/* A set of errnos, E(0) is success; those that can be in one are below 64. */
+#define E(error)	(1ULL << (error))
+
+/* Whether a call that gave @ret said one of these errnos. */
+bool spapr_says_one_of(int ret, uint64_t errnos);
+
 /* Of the kernel's pages, and of transparent hugepages: 0 where there are none. */
 long spapr_page_size(void);
 size_t spapr_thp_size(void);
