@@ -326,7 +326,7 @@ TEST_F(v1, a_stopped_map_that_fails_takes_everything_back)
 	EXPECT_EQ(self->st.pins, spapr_pins_held());
 }
 
-TEST_F(v1, C18_disable_waits_for_a_stopped_map)
+TEST_F(v1, C9_disable_waits_for_a_stopped_map)
 {
 	struct vfio_iommu_spapr_tce_info info;
 	struct held held, disable;
@@ -369,7 +369,7 @@ static char *much_of(struct __test_metadata *_metadata, size_t size)
 }
 
 /* Two MAPs of more than half a window: the second pins nothing before the first is through. */
-TEST_F(v1, C18_stopped_maps_pin_no_more_than_the_window)
+TEST_F(v1, C9_stopped_maps_pin_no_more_than_the_window)
 {
 	const long page = spapr_page_size();
 	struct vfio_iommu_spapr_tce_info info;
