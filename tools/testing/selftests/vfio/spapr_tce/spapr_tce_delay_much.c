@@ -143,13 +143,6 @@ FIXTURE_SETUP(much)
 	self->other.container = -1;
 	if (!self->size || sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		SKIP(return, "needs two processors and 640 MB");
-	self->mem = mmap(NULL, self->size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	ASSERT_NE(MAP_FAILED, self->mem);
-	if (spapr_thp_size())
-		ASSERT_EQ(0, madvise(self->mem, self->size, MADV_NOHUGEPAGE));
-	memset(self->mem, 1, self->size);
-
 	self->m = calloc(1, sizeof(*self->m));
 	ASSERT_NE(NULL, self->m);
 	memset(self->m, 0, sizeof(*self->m));	/* no page faults later on */
@@ -157,7 +150,14 @@ FIXTURE_SETUP(much)
 	self->m->mem = self->st.mem;
 	self->m->same_cpu = variant->same_cpu;
 	ASSERT_EQ(0, spapr_register(self->m->c, self->m->mem, MEM_SIZE));
+	/* The default window's table is one large piece, so it comes before memory is short. */
 	ASSERT_EQ(0, spapr_create(self->m->c, SHIFT_64K, WIN_SIZE, 2, &self->m->base));
+	self->mem = mmap(NULL, self->size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->mem);
+	if (spapr_thp_size())
+		ASSERT_EQ(0, madvise(self->mem, self->size, MADV_NOHUGEPAGE));
+	memset(self->mem, 1, self->size);
 	ASSERT_EQ(0, run_on(0));
 }
 
@@ -293,6 +293,7 @@ TEST_F(much, R5_close_of_another_container)
 	for (i = 0; i < TRIES && !fine; i++) {
 		ASSERT_EQ(0, spapr_setup(&self->other, &self->st.dev[1], VFIO_SPAPR_TCE_v2_IOMMU));
 		ASSERT_EQ(0, spapr_register(self->other.container, self->mem, self->size));
+		ASSERT_EQ(0, spapr_remove(self->other.container, 0));
 		ASSERT_EQ(0, spapr_create(self->other.container, SHIFT_4K, 4 * GB, 2, &start));
 		ASSERT_EQ(0, spapr_map(self->other.container, start, self->mem, self->size,
 				       MAP_RW));
