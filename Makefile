@@ -84,17 +84,17 @@ tree: setup
 	@scripts/assemble > /dev/null
 
 guest: tree programs
-	@scripts/build-kernel $(B)/linux $(B)/kernel configs/base.config
+	@scripts/lib/build-kernel $(B)/linux $(B)/kernel configs/base.config
 
 programs: tree
-	@scripts/selftests $(B)/linux $(B)/selftests
-	@scripts/initramfs $(B)/initrd.img $(B)/selftests
+	@scripts/lib/selftests $(B)/linux $(B)/selftests
+	@scripts/lib/initramfs $(B)/initrd.img $(B)/selftests
 
 clean:
 	rm -rf build dist
 
 distclean: clean
-	@bash -c '. scripts/lib.sh; cd "$$CACHE" 2> /dev/null || exit 0; \
+	@bash -c '. scripts/lib/common.sh; cd "$$CACHE" 2> /dev/null || exit 0; \
 		exec 8>> .lock 9>> .apt-lock; flock 8; flock 9; rm -rf debs drift linux-source-* newest-* gone-* apt.* fetch.*'
 
 .PHONY: help run shell test test-base test-debug test-shapes coverage locks bench bench-check lint kunit series bisect refresh adopt setup tree guest programs clean distclean

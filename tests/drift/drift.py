@@ -27,7 +27,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT / "scripts/lib"))
 sys.dont_write_bytecode = True
 from apply import LIST, split  # noqa: E402 # pylint: disable=wrong-import-position
 
@@ -36,7 +36,7 @@ PATCHES = [pathlib.Path(p).read_text(encoding="utf-8") for p in sorted(glob.glob
 HUNKS = [(name, hunk) for text in PATCHES for name, (_, hunks) in split(text).items() for hunk in hunks]
 # Whole files that go or are ours, and what decides whether a patch is needed.
 NAMED = re.findall(r"^(?:Overlay|Removes|Unless): (\S+)", "\n".join(PATCHES), re.M)
-# scripts/fetch-base looks at these.
+# scripts/lib/fetch-base looks at these.
 ALWAYS = ["Makefile", "MAINTAINERS", "include/linux/slab.h"]
 UNLESS = re.findall(r"^Unless: (\S+) has (.*)$", "\n".join(PATCHES), re.M)
 ARCH = subprocess.run(["dpkg", "--print-architecture"], text=True, check=True, stdout=subprocess.PIPE).stdout.strip()
@@ -114,7 +114,7 @@ def small(base, version, suites):
 
 def unpack(package, tree, wanted, suites):
     """Those files of a package of the mirror, as far as it has them."""
-    status, out = run("scripts/fetch-deb", package, ARCH, *suites)
+    status, out = run("scripts/lib/fetch-deb", package, ARCH, *suites)
     if status:
         raise RuntimeError(out)
     deb, name = out.strip().splitlines()[-1], package.split("=")[0]
@@ -446,7 +446,7 @@ def newest(work):
     """What the mirror has today: the release, its security updates, the backports."""
     for base in sorted(os.listdir(ROOT / "bases")):
         for suite in says(base, "suites"):
-            status, out = run("scripts/fetch-deb", "-n", says(base, "package")[0], ARCH, suite, BASE=base)
+            status, out = run("scripts/lib/fetch-deb", "-n", says(base, "package")[0], ARCH, suite, BASE=base)
             version = out.strip().splitlines()[-1] if out.strip() else ""
             if status:
                 check(f"{base}: the newest of {suite}", out)
@@ -491,7 +491,7 @@ class Mirror:
             shutil.copytree(ROOT / "bases", lab / "bases")
         text = (ROOT / "bases/6.12").read_text(encoding="ascii")
         (lab / "bases/6.12").write_text(re.sub(r"^tested.*$", "tested " + tested, text, flags=re.M), encoding="ascii")
-        status, out = run(str(lab / "scripts/fetch-base"), BASE="6.12", BUILD=str(self.dir / "build"), FAKE_APT=str(self.dir),
+        status, out = run(str(lab / "scripts/lib/fetch-base"), BASE="6.12", BUILD=str(self.dir / "build"), FAKE_APT=str(self.dir),
                           FAKE_TREE=str(self.tree), CACHE=str(self.dir / "cache"),
                           PATH=f"{self.dir}/bin:{os.environ['PATH']}", **env)
         tree = out.strip().splitlines()[-1] if status == 0 else ""

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * /init of a big-endian guest, for which there is no busybox: runs the programs that /run.sh
- * names, one a line with its options, and speaks with scripts/boot as scripts/guest-init does.
+ * names, one a line with its options, and speaks with scripts/boot as scripts/lib/guest-init does.
  */
 #include <stdio.h>
 #include <stdlib.h>

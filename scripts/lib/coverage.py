@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The table of scripts/coverage: which part of the lines and branches of our files was reached.
 
-usage: scripts/coverage.py TREE OUT SOURCE...
+usage: scripts/lib/coverage.py TREE OUT SOURCE...
 
 OUT has the build and, in counts/MACHINE, what each machine counted.  Lines of our headers
 count where one of the sources has them; a line or branch counts as reached when it was in

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Emulated POWER9 powernv machine for tools/testing/kunit/kunit.py --qemu_config.
 
-The configuration comes from configs/ by way of scripts/build-kernel, so there
+The configuration comes from configs/ by way of scripts/lib/build-kernel, so there
 is none here; vmlinux.boot is what that leaves in the build directory.
 """
 

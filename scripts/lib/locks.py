@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Compare what lockdep has seen with the table of locks in the documentation.
 
-usage: scripts/locks.py DOCUMENT LOCKDEP OUT
+usage: scripts/lib/locks.py DOCUMENT LOCKDEP OUT
 
 A row of the table has a lock of ours, what it guards, and two cells whose literals are names of
 locks: those that are held where it is taken, and those that are taken or waited for while it is

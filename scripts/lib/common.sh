@@ -9,7 +9,7 @@
 # CROSS_COMPILE  prefix of the compiler (default powerpc64le-linux-gnu-)
 # JOBS           parallel jobs of a build (default: the machine's processors)
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BUILD=${BUILD:-$ROOT/build}
 BUILD=$(realpath -m "$BUILD")
 CACHE=${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/spapr-tce}

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Apply the hunks of one file of patches/ to the index of a git tree.
 
-usage: scripts/apply.py TREE PATCH
+usage: scripts/lib/apply.py TREE PATCH
 
 TREE's index is that of $GIT_INDEX_FILE.  Code is strict: git apply, every line of
 context.  Lists (Makefile, Kbuild, Kconfig, toctree), to which others add lines and from

@@ -98,7 +98,7 @@ powernv9() {
 }
 brief() {
 	make --no-print-directory programs || return
-	scripts/build-kernel "$B/linux" "$B/kunit" configs/base.config configs/kunit.config || return
+	scripts/lib/build-kernel "$B/linux" "$B/kunit" configs/base.config configs/kunit.config || return
 	every_test brief "$huge -a kunit.enable=0 powernv9" "$B/kunit/vmlinux.boot"
 }
 # The host's drivers go through our tables here, too.  What is the same on all machines, and takes
@@ -116,7 +116,7 @@ skip=
 with() {
 	! impossible "$1" || return
 	make --no-print-directory programs || return
-	scripts/build-kernel "$B/linux" "$B/$1" configs/base.config "configs/$1.config" || return
+	scripts/lib/build-kernel "$B/linux" "$B/$1" configs/base.config "configs/$1.config" || return
 	tests "${@:3}"
 	mapfile -t tests < <(printf '%s\n' "${tests[@]}" | sed "$skip")
 	! grep -q '^CONFIG_DEBUG_KMEMLEAK=y' "configs/$1.config" || local first="$first; export LEAKS=1"
@@ -164,11 +164,11 @@ shapes() {
 flat() { suite=flat with flat 1800 -E '^spapr_tce_(dma|regions|life|windows|pages|errno|groups)( |$)'; }
 modules() {
 	local initrd=$B/modules/initrd.img source=$B/linux/tools/testing/selftests/vfio/spapr_tce
-	scripts/build-kernel "$B/linux" "$B/modules" configs/base.config configs/modules.config || return
+	scripts/lib/build-kernel "$B/linux" "$B/modules" configs/base.config configs/modules.config || return
 	mkdir -p "$B/modules/hold"
 	"${CROSS_COMPILE}gcc" -static -O2 -Wall -D_GNU_SOURCE -isystem "$B/selftests/usr/include" -I "$source" \
 		-o "$B/modules/hold/hold" tests/shapes/hold.c "$source"/lib/{spapr_tce,nvme}.c &&
-		scripts/initramfs "$initrd" "$B/selftests" tests/shapes "$B/modules/hold" &&
+		scripts/lib/initramfs "$initrd" "$B/selftests" tests/shapes "$B/modules/hold" &&
 		cat "$B/modules/modules.cpio.gz" >> "$initrd" || return
 	guest modules "$B/modules/vmlinux.boot" '-t 2700 powernv9' modules
 }
@@ -179,8 +179,8 @@ big-endian-kunit() {
 # No busybox there: tests/shapes/init.c starts what its list names.
 big-endian() {
 	local out=$B/big-endian cross=powerpc64-linux-gnu- status=0 t
-	scripts/build-kernel "$B/linux" "$out/kunit" configs/{base,kunit,big-endian}.config &&
-		CROSS_COMPILE=$cross scripts/selftests "$B/linux" "$out/selftests" || return
+	scripts/lib/build-kernel "$B/linux" "$out/kunit" configs/{base,kunit,big-endian}.config &&
+		CROSS_COMPILE=$cross scripts/lib/selftests "$B/linux" "$out/selftests" || return
 	rm -rf "$out/root" && mkdir -p "$out"/root/{dev,tests} &&
 		"${cross}gcc" -static -O2 -Wall -Wextra -o "$out/root/init" tests/shapes/init.c || return
 	for t in dma life windows regions errno; do
