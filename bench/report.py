@@ -364,6 +364,8 @@ def plot_summary(results):
     machines = collections.defaultdict(list)
     for (machine, _), cells in read_summary(results).items():
         machines[machine].append(cells)
+    if not machines:
+        raise Failure(f"{results} has no figures")
     plot(os.path.join(os.path.dirname(results), "results.svg"), machines)
 
 

@@ -11,7 +11,7 @@
  * mm's mmap_lock), for a device, for slow firmware, or for another lock under
  * which there may be such a wait.  Pinning and unpinning, charging, emptying a
  * window that goes away, EEH and the copying of results happen without it.
- * They begin with a call of spapr_tce_may_wait().
+ * spapr_tce_may_wait() stands where calls begin with that.
  *
  * A group may leave at any moment when @lock is not held.  The last one takes
  * the windows along.  VFIO keeps the container until both the call and the
@@ -61,7 +61,7 @@ struct spapr_tce_group {
  * struct spapr_tce_window - a slot for a window
  * @tbl: the table that calls find here; NULL while none may use it
  * @programmed: the table that every group has programmed, with a reference;
- *	differs from @tbl only while CREATE or REMOVE is at work
+ *	differs from @tbl only while the window is being made or removed
  * @stuck: firmware has not taken the table, or the one before it, out of some
  *	group
  */

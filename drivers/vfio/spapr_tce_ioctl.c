@@ -7,8 +7,9 @@
  * default window if that is due.  Then the handler runs.  Results are copied out when the lock is
  * no longer held.
  *
- * Handlers may rely on the caller's mm, on the lock that the table names, and while they hold it
- * on at least one group where the table says so.  Without the lock a group may leave.
+ * Handlers may rely on the lock that the table names, and while they hold it on at least one group
+ * where the table says so; without the lock a group may leave.  Where the table asks for an mm it is
+ * the caller's; other calls may come before the container has one.
  * They return 0 or -errno, never what firmware said; GET_STATE of VFIO_EEH_PE_OP and
  * CHECK_EXTENSION alone return more than 0.
  */
@@ -102,7 +103,7 @@ static long ioctl_eeh(struct spapr_tce_container *container,
 	return spapr_tce_eeh_op(container, &arg->eeh);
 }
 
-/* The default window is made when the first MAP or UNMAP has an address in it. */
+/* The default window is made by the first MAP or UNMAP of an address in it. */
 static bool map_wants_default(struct spapr_tce_container *container,
 			      const union spapr_tce_arg *arg)
 {
@@ -119,7 +120,7 @@ static bool unmap_wants_default(struct spapr_tce_container *container,
 /* Which type of container has a call; the other one answers -ENOTTY. */
 enum call_type { TYPE_ANY, TYPE_V1, TYPE_V2 };
 
-/* What the handler has of the container's lock.  None of them needs it for writing. */
+/* How the handler is called: with the container's lock, or without, to take it itself. */
 enum call_hold { HOLD_NONE, HOLD_READ };
 
 /* Who copies the argument back to the caller, and when. */
@@ -148,6 +149,8 @@ enum call_out {
  * @flags: valid bits of the field flags
  * @minsz: what argsz must cover at least; 0: no argument
  * @size: of the whole argument
+ *
+ * @wants_default is asked before the mm is claimed, so no row has both that and CLAIM_MM.
  *
  * There is no column for undoing a call whose result cannot be copied out: only CREATE would
  * need it, and does that itself before the window is open.
@@ -345,7 +348,7 @@ call_wants_default(struct spapr_tce_container *container,
 }
 
 /*
- * Check the state, claim the mm, make the default window: what the call's row says.
+ * Check the state, make the default window, claim the mm: what the call's row says.
  * Return: 0, with the lock held as the row says; an errno, without it.
  */
 static __always_inline int call_enter(struct spapr_tce_container *container,

@@ -21,7 +21,8 @@
  * @iova: the bus address
  *
  * Context: Process; the container's lock held.
- * Return: true if no window was ever made, and the default window would have the address.
+ * Return: true if the default window would have the address, and no window was made or removed
+ * since the first group joined.
  */
 bool spapr_tce_default_is_due(struct spapr_tce_container *container, u64 iova)
 {
@@ -131,8 +132,8 @@ static noinline int unmap_all(struct spapr_tce_container *container,
  *	becomes how much was mapped
  *
  * Context: Process, may sleep; the container's lock held for reading.
- * Return: 0; -EINVAL for bad bounds; -ENXIO when no window has the address; -EINTR after a fatal signal and -EIO when firmware fails: the rest
- * of the range may be mapped yet.
+ * Return: 0; -EINVAL for bad bounds; -ENXIO when no window has the address; -EINTR after a fatal
+ * signal and -EIO when firmware fails: the rest of the range may still be mapped.
  */
 int spapr_tce_unmap(struct spapr_tce_container *container,
 		    struct vfio_iommu_type1_dma_unmap *unmap)

@@ -259,10 +259,11 @@ free:
 }
 
 /*
- * All MAPs under way together pin at most the size of the window, in addition
- * to the pages of its TCEs.  ENABLE has charged that size once.  So a process
- * pins at most twice as much as it is charged, however many of its threads are
- * stopped in the middle of a MAP.
+ * All MAPs under way together pin at most as many pages as the window has
+ * entries.  So however many threads of a process are stopped in the middle of a
+ * MAP, it pins at most twice as many pages as its TCEs can.  ENABLE charges the
+ * size of the window, once: where a page of the kernel is larger than one of
+ * the IOMMU, each TCE may pin a whole one.
  */
 static bool v1_may_pin(struct spapr_tce_container *container,
 		       const struct iommu_table *tbl, unsigned long npages)

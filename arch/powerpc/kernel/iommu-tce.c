@@ -7,17 +7,16 @@
  * steps, in this order:
  *
  * hold	   raise the mapped count of each region that the new TCEs will point
- *	   into.  This fails for memory that is not registered.  It keeps the
- *	   regions until the end of the request.
+ *	   into.  This fails for memory that is not registered.  A count
+ *	   keeps its region until it has gone into a TCE.
  * prealloc  make all nodes of the table that the entries need, and keep them.
  *	   Left out for a few entries whose nodes exist.
  * exchange  write the TCEs and owners, run by run; collect the old owners.
  *	   From here on nothing fails for lack of memory.  A table that is
  *	   closed or broken, firmware that refuses, or a fatal signal may stop
  *	   the request.
- * take out  when clearing: take nodes out of the table that are empty now and
- * that
- *	   the request covers.
+ * take out  take nodes out of the table that are empty now and that the request
+ *	   covers: when clearing, or when a MAP ran out of memory.
  * kill	   make the hardware forget what it cached, once for the request, and
  *	   wait until it has.
  * drop	   lower the mapped counts that the replaced TCEs held; free what was

@@ -5,8 +5,8 @@
  * A change says what to do to some entries (&struct iommu_tce_change), and
  * receives the owners of the TCEs that it replaced, as runs of consecutive
  * owners.  The loops that do it are here, and the closing of a table, which
- * ends all changes.  Nodes are made by pci-ioda-tce.c, which also says what a
- * leaf lock guards.
+ * ends all changes.  Nodes are made by pci-ioda-tce-nodes.c, which also says
+ * what a leaf lock guards.
  *
  * Cannot fail: clearing.
  */

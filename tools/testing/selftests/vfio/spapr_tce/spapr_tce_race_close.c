@@ -85,11 +85,7 @@ TEST_F(race, I6_windows_and_memory_against_close)
 /* The last group leaves and comes back while others are inside calls. */
 static int leave_and_join_again(struct race *r)
 {
-	int ret = spapr_unset_container(r->group);
-
-	if (!ret)
-		ret = spapr_set_container(r->group, r->c);
-	return ret ? ret : spapr_set_iommu(r->c, r->type);
+	return race_renew(r, r->group);
 }
 
 TEST_F(race, I6_calls_against_the_last_group_that_leaves)
