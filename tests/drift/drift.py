@@ -33,7 +33,10 @@ from apply import LIST, split  # noqa: E402 # pylint: disable=wrong-import-posit
 
 CACHE = pathlib.Path(os.environ.get("CACHE") or pathlib.Path.home() / ".cache/spapr-tce")
 PATCHES = [pathlib.Path(p).read_text(encoding="utf-8") for p in sorted(glob.glob(f"{ROOT}/patches/0*.patch"))]
-HUNKS = [(name, hunk) for text in PATCHES for name, (_, hunks) in split(text).items() for hunk in hunks]
+# Files with hunks that a later patch removes do not stay to be looked at.
+REMOVED = re.findall(r"^Removes: (\S+)", "\n".join(PATCHES), re.M)
+HUNKS = [(name, hunk) for text in PATCHES for name, (_, hunks) in split(text).items() if name not in REMOVED
+         for hunk in hunks]
 # Whole files that go or are ours, and what decides whether a patch is needed.
 NAMED = re.findall(r"^(?:Overlay|Removes|Unless): (\S+)", "\n".join(PATCHES), re.M)
 # scripts/lib/fetch-base looks at these.
@@ -182,6 +185,8 @@ def neighbours(tree):
         body = hunk.splitlines()[1:]
         at = [i for i, line in enumerate(body) if line[:1] in "+-" and line]
         gone = {line[1:] for line in body if line.startswith("-")}
+        if any(line[1:] not in lines for line in body if line[:1] in " -"):
+            continue                    # among lines that a patch before has brought
         around = []
         for part in (reversed(body[:at[0]]), body[at[-1] + 1:]):
             entries = [line[1:] for line in part if lines.count(line[1:]) == 1 and re.search(r"\w", line)]
@@ -326,8 +331,10 @@ def conflicts(base, tree, work):
     """What really conflicts is named: hunk, version, last good one, and ways on."""
     code, hunk = next((n, h) for n, h in HUNKS if not LIST.search(n) and "\n-" in h and n not in NAMED)
     gone = next(line[1:] for line in hunk.splitlines() if line.startswith("-"))
-    lists, list_hunk = next((n, h) for n, h in HUNKS if LIST.search(n) and "\n-" in h)
-    list_gone = next(line[1:] for line in list_hunk.splitlines() if line.startswith("-"))
+    # A line of the base: a patch may also take away what one before it has brought.
+    lists, list_hunk, list_gone = next(
+        (n, h, line[1:]) for n, h in HUNKS if LIST.search(n) for line in h.splitlines()
+        if line.startswith("-") and line[1:] in (tree / n).read_text("utf-8").splitlines())
     number = re.search(r"^VERSION = (\d+)\nPATCHLEVEL = (\d+)\nSUBLEVEL = (\d+)", (tree / "Makefile").read_text("utf-8"), re.M)
 
     def report(what, name, change, hunk_head):
