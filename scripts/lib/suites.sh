@@ -105,7 +105,7 @@ brief() {
 # minutes, has been seen on the others.
 powernv10() {
 	ours || return
-	tests -vE '^spapr_tce_(fault|sweep|eeh)( |$)'
+	tests -vE '^spapr_tce_(fault|sweep|eeh|errno|delay_much)( |$)'
 	guest powernv10 "$B/kernel/vmlinux.boot" "$huge -a iommu=nobypass powernv10" "${tests[@]}"
 }
 pseries() { ours && guest pseries "$B/kernel/vmlinux.boot" pseries 'spapr_tce_dma -v default_4K -v second_64K_1_level' 'spapr_tce_life -f v1' spapr_tce_groups; }
