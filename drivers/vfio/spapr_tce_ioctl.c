@@ -7,9 +7,11 @@
  * default window if that is due.  Then the handler runs.  Results are copied out when the lock is
  * no longer held.
  *
- * Handlers may rely on the lock that the table names, and while they hold it on at least one group
- * where the table says so; without the lock a group may leave.  Where the table asks for an mm it is
- * the caller's; other calls may come before the container has one.
+ * Handlers may rely on the lock that the table names, and while they hold it on
+ * at least one group where the table says so; without the lock a group may leave.
+ * Where the table asks for an mm it is the caller's.  Other calls may come before
+ * the container has one.
+ *
  * They return 0 or -errno, never what firmware said; GET_STATE of VFIO_EEH_PE_OP and
  * CHECK_EXTENSION alone return more than 0.
  */
