@@ -22,7 +22,7 @@ help:
 	@echo 'make kunit      the KUnit suites'
 	@echo 'make series     dist/*.patch, ready to mail'
 	@echo 'make bisect     build after every patch of the series, and run its KUnit tests;'
-	@echo '                FROM=30: from the 30th on
+	@echo '                FROM=30: from the 30th on'
 	@echo 'make refresh    take changes made in build/BASE/linux back into patches/ and the overlay'
 	@echo 'make adopt      record the version of the base on which make test has just passed'
 	@echo 'make clean      remove what was built;  make distclean: and what was downloaded'
