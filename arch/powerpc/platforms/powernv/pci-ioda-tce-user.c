@@ -77,7 +77,8 @@ static bool tce_run_begin(struct iommu_tce_change *change, u64 *next, u64 owner,
 
 /*
  * The innermost loops.  Each is in a function of its own that calls nothing, so
- * that all its variables are in registers.  They end at a TCE whose old owner
+ * that all its variables are in registers, and counts entries to do, so that
+ * counting and branching are one instruction.  They end at a TCE whose old owner
  * is not *@pnext, the one that would continue the run.  Return: the entry where
  * they ended.
  */
@@ -97,30 +98,37 @@ static __always_inline bool tce_continues(const __be64 *tcep, const u64 *owner,
 	return true;
 }
 
-/* Write TCEs from entry @i on, as far as the block of memory goes. */
+/* Write TCEs from entry @i on, for blocks of memory that are larger than a page. */
 static noinline unsigned long
-tce_fill_run(const struct tce_place *place, unsigned long i,
-	     const struct iommu_tce_change *change, u64 *pnext,
-	     unsigned int page_shift)
+tce_fill_runs(const struct tce_place *place, unsigned long i,
+	      const struct iommu_tce_change *change, u64 *pnext,
+	      unsigned int page_shift)
 {
 	const u64 page = 1ULL << page_shift, block = 1ULL << change->hpa_shift;
-	const u64 offset = change->hpa_offset + (i << page_shift);
-	const unsigned long rest = (block - (offset & (block - 1))) >>
-				   page_shift;
-	const unsigned long end = min(place->n, i + rest);
-	u64 tce = iommu_tce_new(change, i, page_shift);
 	u64 owner = change->owner + (i << page_shift);
 	__be64 *tces = place->tces;
 	u64 *owners = place->owners;
-	u64 next = *pnext;
+	u64 next = *pnext, tce, offset;
+	unsigned long n, k;
 
-	for (; i < end; i++) {
-		if (!tce_continues(&tces[i], &owners[i], &next, page))
+	for (; i < place->n; i += n) {
+		offset = change->hpa_offset + (i << page_shift);
+		n = (block - (offset & (block - 1))) >> page_shift;
+		n = min(n, place->n - i);
+		tce = iommu_tce_new(change, i, page_shift);
+		for (k = 0; k < n; k++) {
+			if (!tce_continues(&tces[i + k], &owners[i + k], &next,
+					   page))
+				break;
+			tce_store(&tces[i + k], tce);
+			owners[i + k] = owner;
+			owner += page;
+			tce += page;
+		}
+		if (k < n) {
+			i += k;
 			break;
-		tce_store(&tces[i], tce);
-		owners[i] = owner;
-		owner += page;
-		tce += page;
+		}
 	}
 	*pnext = next;
 	return i;
@@ -133,22 +141,22 @@ tce_fill_blocks(const struct tce_place *place, unsigned long i,
 		unsigned int page_shift)
 {
 	const u64 page = 1ULL << page_shift, perm = change->perm;
-	const u64 *hpas = change->hpas;
+	const u64 *hpas = change->hpas + i;
 	u64 owner = change->owner + (i << page_shift);
-	__be64 *tces = place->tces;
-	u64 *owners = place->owners;
-	unsigned long n = place->n;
+	__be64 *tces = place->tces + i;
+	u64 *owners = place->owners + i;
+	unsigned long n = place->n - i, k;
 	u64 next = *pnext;
 
-	for (; i < n; i++) {
-		if (!tce_continues(&tces[i], &owners[i], &next, page))
+	for (k = 0; k < n; k++) {
+		if (!tce_continues(&tces[k], &owners[k], &next, page))
 			break;
-		tce_store(&tces[i], hpas[i] | perm);
-		owners[i] = owner;
+		tce_store(&tces[k], hpas[k] | perm);
+		owners[k] = owner;
 		owner += page;
 	}
 	*pnext = next;
-	return i;
+	return i + k;
 }
 
 /* Clear valid TCEs and their owners from entry @i on; also ends at an empty entry. */
@@ -158,11 +166,12 @@ static noinline unsigned long tce_wipe_run(const struct tce_place *place,
 {
 	/* Owners lie at the same distance from all TCEs. */
 	const long distance = (long)place->owners - (long)place->tces;
-	__be64 *tcep = place->tces + i, *end = place->tces + place->n;
+	__be64 *tcep = place->tces + i;
+	unsigned long n = place->n - i;
 	u64 next = *pnext;
 	u64 *owner;
 
-	for (; tcep < end; tcep++) {
+	for (; n; n--, tcep++) {
 		owner = (void *)tcep + distance;
 		if (!tce_raw(tcep) || *owner != next)
 			break;
@@ -191,7 +200,7 @@ static unsigned long tce_fill(const struct tce_place *place,
 			i = tce_fill_blocks(place, i, change, &next,
 					    page_shift);
 		else
-			i = tce_fill_run(place, i, change, &next, page_shift);
+			i = tce_fill_runs(place, i, change, &next, page_shift);
 		if (i == place->n)
 			break;
 		if (tce_raw(&place->tces[i]) && place->owners[i] != next &&
