@@ -106,29 +106,25 @@ tce_fill_runs(const struct tce_place *place, unsigned long i,
 {
 	const u64 page = 1ULL << page_shift, block = 1ULL << change->hpa_shift;
 	u64 owner = change->owner + (i << page_shift);
-	__be64 *tces = place->tces;
-	u64 *owners = place->owners;
+	u64 *owners = place->owners + i;
+	__be64 *tcep = place->tces + i;
 	u64 next = *pnext, tce, offset;
-	unsigned long n, k;
+	unsigned long n = 0;
 
-	for (; i < place->n; i += n) {
+	while (!n && i < place->n) {
 		offset = change->hpa_offset + (i << page_shift);
 		n = (block - (offset & (block - 1))) >> page_shift;
 		n = min(n, place->n - i);
 		tce = iommu_tce_new(change, i, page_shift);
-		for (k = 0; k < n; k++) {
-			if (!tce_continues(&tces[i + k], &owners[i + k], &next,
-					   page))
+		for (; n; n--, tcep++) {
+			if (!tce_continues(tcep, owners, &next, page))
 				break;
-			tce_store(&tces[i + k], tce);
-			owners[i + k] = owner;
+			tce_store(tcep, tce);
+			*owners++ = owner;
 			owner += page;
 			tce += page;
 		}
-		if (k < n) {
-			i += k;
-			break;
-		}
+		i = tcep - place->tces;
 	}
 	*pnext = next;
 	return i;
@@ -141,22 +137,22 @@ tce_fill_blocks(const struct tce_place *place, unsigned long i,
 		unsigned int page_shift)
 {
 	const u64 page = 1ULL << page_shift, perm = change->perm;
-	const u64 *hpas = change->hpas + i;
 	u64 owner = change->owner + (i << page_shift);
-	__be64 *tces = place->tces + i;
+	const u64 *hpas = change->hpas + i;
 	u64 *owners = place->owners + i;
-	unsigned long n = place->n - i, k;
+	__be64 *tcep = place->tces + i;
+	unsigned long n = place->n - i;
 	u64 next = *pnext;
 
-	for (k = 0; k < n; k++) {
-		if (!tce_continues(&tces[k], &owners[k], &next, page))
+	for (; n; n--, tcep++) {
+		if (!tce_continues(tcep, owners, &next, page))
 			break;
-		tce_store(&tces[k], hpas[k] | perm);
-		owners[k] = owner;
+		tce_store(tcep, *hpas++ | perm);
+		*owners++ = owner;
 		owner += page;
 	}
 	*pnext = next;
-	return i + k;
+	return tcep - place->tces;
 }
 
 /* Clear valid TCEs and their owners from entry @i on; also ends at an empty entry. */
