@@ -259,6 +259,12 @@ call_find(const struct spapr_tce_container *container, unsigned int cmd)
 	return call->type == (container->v2 ? TYPE_V1 : TYPE_V2) ? NULL : call;
 }
 
+/*
+ * What it saves to tell the compiler, in instructions of a MAP of one TCE:
+ * call_run() inline 85, call_copy_in() 50, call_enter() 47, call_check_state() 21;
+ * call_claim_mm() not inline 4; an argument that is not initialized 6.
+ */
+
 /* At least minsz bytes, more if argsz says that the caller has them; zeroes behind. */
 static __always_inline int call_copy_in(const struct spapr_tce_call *call,
 					union spapr_tce_arg *arg,
@@ -289,8 +295,8 @@ fault:
 	return -EFAULT;
 }
 
-static __always_inline bool call_has_output(const struct spapr_tce_call *call,
-					    const union spapr_tce_arg *arg)
+static bool call_has_output(const struct spapr_tce_call *call,
+			    const union spapr_tce_arg *arg)
 {
 	return call->out == OUT_FLAGGED ? arg->flags : call->out != OUT_NONE;
 }
@@ -340,12 +346,11 @@ static noinline int call_claim_mm(struct spapr_tce_container *container,
 	return ret;
 }
 
-static __always_inline bool
-call_wants_default(struct spapr_tce_container *container,
-		   const struct spapr_tce_call *call,
-		   const union spapr_tce_arg *arg)
+static bool call_wants_default(struct spapr_tce_container *container,
+			       const struct spapr_tce_call *call,
+			       const union spapr_tce_arg *arg)
 {
-	return call->wants_default && unlikely(container->default_pending) &&
+	return call->wants_default && container->default_pending &&
 	       call->wants_default(container, arg);
 }
 

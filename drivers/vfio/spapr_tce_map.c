@@ -37,6 +37,7 @@ bool spapr_tce_default_is_due(struct spapr_tce_container *container, u64 iova)
 
 /*
  * The only place that decides whether a range of bus addresses can be changed.
+ * Inline it saves 12 instructions of a MAP and 8 of an UNMAP.
  * Return: the table, and which of its entries in @req; or an error pointer.
  */
 static __always_inline struct iommu_table *
@@ -97,7 +98,10 @@ int spapr_tce_map(struct spapr_tce_container *container,
 			       spapr_tce_v1_map(container, tbl, &req);
 }
 
-/* Everything in all windows; says how many bytes of bus addresses were mapped. */
+/*
+ * Everything in all windows; says how many bytes of bus addresses were mapped.
+ * Not inline it saves 5 instructions of any other UNMAP.
+ */
 static noinline int unmap_all(struct spapr_tce_container *container,
 			      struct vfio_iommu_type1_dma_unmap *unmap)
 {
@@ -143,7 +147,7 @@ int spapr_tce_unmap(struct spapr_tce_container *container,
 	unsigned long cleared;
 
 	lockdep_assert_held(&container->lock);
-	if (unlikely(unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL))
+	if (unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL)
 		return unmap_all(container, unmap);
 	tbl = request_range(container, unmap->iova, unmap->size, &req);
 	if (IS_ERR(tbl))

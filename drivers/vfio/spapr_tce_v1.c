@@ -2,9 +2,8 @@
 /*
  * Containers of type v1: no registered memory.  ENABLE charges the size of the
  * default window to locked_vm.  MAP pins a page for each TCE; when the TCE is
- * cleared or replaced the page is unpinned after the kill.  Tables have one
- * level, and their owners are not used: the TCE itself has the address of its
- * page.
+ * cleared or replaced the page is unpinned after the kill.  Tables are bare, so
+ * a TCE that was replaced is all that tells the page to unpin.
  *
  * Pinning may wait for user space, and unpinning for whoever has the page
  * locked.  Both happen with a reference to the table instead of the container's
@@ -81,7 +80,6 @@ int spapr_tce_v1_clear(struct iommu_table *tbl, unsigned long entry,
 	struct iommu_tce_change change = {
 		.entry = entry,
 		.left = npages,
-		.no_owners = true,
 	};
 	unsigned long first;
 	int ret = 0, err;
@@ -194,7 +192,6 @@ static int v1_write(struct spapr_tce_container *container,
 	const u64 iova = (u64)req->entry << tbl->it_page_shift;
 	struct iommu_tce_change change = {
 		.entry = req->entry,
-		.no_owners = true,
 		.hpa_shift = tbl->it_page_shift,
 	};
 	unsigned long end = req->entry + req->npages;

@@ -29,18 +29,14 @@
 
 /**
  * struct new_window - a window in the making
- * @page_shift: log2 of the IOMMU page size
- * @levels: of the table
- * @size: in bytes
+ * @shape: of the table
  * @charged: pages that are charged for it, until the table takes the charge over
  * @num: number of the slot
  * @tbl: the table, with a reference; NULL before there is one
  * @stuck: it was taken back, and firmware has kept the table in some group
  */
 struct new_window {
-	u32 page_shift;
-	u32 levels;
-	u64 size;
+	struct iommu_table_shape shape;
 	unsigned long charged;
 	unsigned int num;
 	struct iommu_table *tbl;
@@ -194,8 +190,9 @@ window_group(struct spapr_tce_container *container,
 		return ERR_PTR(-ENXIO);
 	if (!window_has_ops(group->table_group->ops))
 		return ERR_PTR(-EPERM);
-	if (new->page_shift >= 64 || !(spapr_tce_container_pgsizes(container) &
-				       BIT_ULL(new->page_shift)))
+	if (new->shape.page_shift >= 64 ||
+	    !(spapr_tce_container_pgsizes(container) &
+	      BIT_ULL(new->shape.page_shift)))
 		return ERR_PTR(-EINVAL);
 	return group->table_group;
 }
@@ -211,8 +208,9 @@ static int window_pages(struct spapr_tce_container *container,
 	table_group = window_group(container, new);
 	if (IS_ERR(table_group))
 		return PTR_ERR(table_group);
-	bytes = table_group->ops->get_table_size(new->page_shift, new->size,
-						 new->levels);
+	bytes = table_group->ops->get_table_size(new->shape.page_shift,
+						 new->shape.size,
+						 new->shape.levels);
 	if (!bytes)
 		return -EINVAL;
 	*pages = bytes >> PAGE_SHIFT;
@@ -251,9 +249,8 @@ static int window_program(struct spapr_tce_container *container,
 	lockdep_assert_held_write(&container->lock);
 	if (IS_ERR(table_group))
 		return PTR_ERR(table_group);
-	rc = table_group->ops->create_table(table_group, new->num,
-					    new->page_shift, new->size,
-					    new->levels, &tbl);
+	rc = table_group->ops->create_table(table_group, new->num, &new->shape,
+					    &tbl);
 	ret = spapr_tce_platform_errno(rc);
 	if (ret)
 		return ret;
@@ -323,9 +320,11 @@ static int making_plan(struct spapr_tce_container *container,
 		return -ENXIO;
 	if (container->default_pending) {
 		*window++ = (struct new_window){
-			.page_shift = IOMMU_PAGE_SHIFT_4K,
-			.levels = 1,
-			.size = group->table_group->tce32_size,
+			.shape.kind = container->v2 ? IOMMU_TABLE_OWNED :
+						      IOMMU_TABLE_BARE,
+			.shape.page_shift = IOMMU_PAGE_SHIFT_4K,
+			.shape.levels = 1,
+			.shape.size = group->table_group->tce32_size,
 			.num = num++,
 		};
 	}
@@ -335,9 +334,10 @@ static int making_plan(struct spapr_tce_container *container,
 		if (num == TCE_WINDOWS)
 			return -ENOSPC;
 		*window++ = (struct new_window){
-			.page_shift = create->page_shift,
-			.levels = create->levels,
-			.size = create->window_size,
+			.shape.kind = IOMMU_TABLE_OWNED,
+			.shape.page_shift = create->page_shift,
+			.shape.levels = create->levels,
+			.shape.size = create->window_size,
 			.num = num,
 		};
 	}
@@ -538,7 +538,7 @@ static int window_leave(struct spapr_tce_container *container, unsigned int num,
 		return 0; /* the last group has taken it along */
 	ret = window_unset(container, num, tbl);
 	if (ret) {
-		WRITE_ONCE(tbl->it_closed, false);
+		tbl->it_ops->open(tbl);
 		window->tbl = tbl;
 		return ret;
 	}

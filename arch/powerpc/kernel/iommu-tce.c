@@ -47,6 +47,14 @@
 #include <asm/mmu_context_iommu.h>
 #include <asm/tce.h>
 
+/*
+ * What it saves to tell the compiler, in instructions of a MAP of one TCE:
+ * request_aim() inline 35, batch_flush() and batch_finish() 15 each,
+ * request_fill() 13, batch_collect() 6; likely() in request_hold() 7.  Of an
+ * UNMAP: batch_wipe_all() inline 20, request_wipe() 11.  A batch that is not
+ * initialized: 120 of each request.
+ */
+
 #define BATCH_REGIONS 8
 
 /*
@@ -90,9 +98,9 @@ struct tce_batch {
 };
 
 /* The arrays are not initialized, as nothing looks beyond their counts. */
-static __always_inline void
-batch_init(struct tce_batch *batch, struct iommu_table *tbl,
-	   struct mm_struct *mm, unsigned long first, unsigned long npages)
+static void batch_init(struct tce_batch *batch, struct iommu_table *tbl,
+		       struct mm_struct *mm, unsigned long first,
+		       unsigned long npages)
 {
 	batch->tbl = tbl;
 	batch->mm = mm;
@@ -107,19 +115,18 @@ batch_init(struct tce_batch *batch, struct iommu_table *tbl,
 	batch->change.left = npages;
 	batch->change.perm = 0;
 	batch->change.whole = false;
-	batch->change.no_owners = false;
 	batch->change.cover_end = 0;
 	batch->change.loose = NULL;
 	batch->change.nr_runs = 0;
 }
 
 /* Have empty nodes noted if the request is large enough to cover a node. */
-static __always_inline void
-batch_cover(struct tce_batch *batch, unsigned long first, unsigned long npages)
+static void batch_cover(struct tce_batch *batch, unsigned long first,
+			unsigned long npages)
 {
 	struct iommu_table *tbl = batch->tbl;
 
-	if (likely(npages < min(tbl->it_level_size, tbl->it_size)))
+	if (npages < min(tbl->it_level_size, tbl->it_size))
 		return;
 	batch->change.cover = first;
 	batch->change.cover_end = first + npages;
@@ -128,7 +135,7 @@ batch_cover(struct tce_batch *batch, unsigned long first, unsigned long npages)
 }
 
 /* Let go of what the hardware can no longer reach. */
-static noinline void batch_let_go(struct tce_batch *batch)
+static void batch_let_go(struct tce_batch *batch)
 {
 	unsigned int i;
 
@@ -145,7 +152,7 @@ static noinline void batch_let_go(struct tce_batch *batch)
  * The kill failed.  The hardware may use the old TCEs for ever, so their counts
  * and the nodes that were taken out are kept.
  */
-static noinline void batch_keep(struct tce_batch *batch)
+static void batch_keep(struct tce_batch *batch)
 {
 	batch->error = -EIO;
 	batch->kept = true;
@@ -169,7 +176,7 @@ static __always_inline void batch_flush(struct tce_batch *batch)
 		 * whose kill is due.  Hardware may reach these entries through
 		 * the old node.  @it_loose was raised before it was taken out.
 		 */
-		if (unlikely(atomic_read(&tbl->it_loose)))
+		if (atomic_read(&tbl->it_loose))
 			ret = iommu_tce_kill(tbl, tbl->it_offset, tbl->it_size);
 		else
 			ret = iommu_tce_kill(tbl, batch->first,
@@ -177,7 +184,7 @@ static __always_inline void batch_flush(struct tce_batch *batch)
 		if (tbl->it_ops->flush)
 			iommu_flush_tce(tbl);
 	}
-	if (unlikely(ret))
+	if (ret)
 		batch_keep(batch);
 	else if (batch->nr || batch->change.loose)
 		batch_let_go(batch);
@@ -186,12 +193,12 @@ static __always_inline void batch_flush(struct tce_batch *batch)
 }
 
 /* Remember to drop @n counts of @region, unless the kill of its TCEs has failed. */
-static noinline void batch_add(struct tce_batch *batch,
-			       struct mm_iommu_region *region, unsigned long n)
+static void batch_add(struct tce_batch *batch, struct mm_iommu_region *region,
+		      unsigned long n)
 {
 	unsigned int i;
 
-	if (unlikely(batch->kept)) {
+	if (batch->kept) {
 		cond_resched();
 		return;
 	}
@@ -204,7 +211,7 @@ static noinline void batch_add(struct tce_batch *batch,
 	if (i == BATCH_REGIONS) {
 		batch_flush(batch);
 		cond_resched();
-		if (unlikely(batch->kept))
+		if (batch->kept)
 			return;
 		i = 0;
 	}
@@ -255,7 +262,7 @@ static __always_inline void batch_collect(struct tce_batch *batch)
 }
 
 /* Take out the empty nodes that the request covers.  The caller kills then. */
-static noinline void batch_take_out(struct tce_batch *batch)
+static void batch_take_out(struct tce_batch *batch)
 {
 	struct iommu_tce_change *change = &batch->change;
 	bool more;
@@ -275,7 +282,7 @@ static __always_inline void batch_finish(struct tce_batch *batch)
 {
 	const struct iommu_tce_change *change = &batch->change;
 
-	if (unlikely(change->cover_end) && change->empty < change->empty_end)
+	if (change->cover_end && change->empty < change->empty_end)
 		batch_take_out(batch);
 	batch_flush(batch);
 }
@@ -317,9 +324,9 @@ struct tce_source {
  * Return: 0; -EINVAL when some memory cannot be mapped, -EINTR after a fatal
  * signal.
  */
-static __always_inline int request_hold(const struct iommu_table *tbl,
-					const struct iommu_tce_request *req,
-					struct tce_source *source)
+static int request_hold(const struct iommu_table *tbl,
+			const struct iommu_tce_request *req,
+			struct tce_source *source)
 {
 	struct mm_iommu_region *region;
 	unsigned long done = 0, n;
@@ -500,7 +507,7 @@ static __always_inline int request_wipe(struct tce_batch *batch)
 	int ret = batch->tbl->it_ops->exchange(batch->tbl, change);
 
 	batch_collect(batch);
-	if (likely(ret != -EIO))
+	if (ret != -EIO)
 		return ret;
 	batch->error = ret;
 	change->entry++;

@@ -79,8 +79,7 @@ static bool pages_are_stored(const struct mm_iommu_blocks *blocks,
  * Unpin @left consecutive pages from @pfn on, folio by folio.  The struct pages
  * of a longer run need not be consecutive, see pages_run().
  */
-static noinline void folios_unpin(unsigned long pfn, unsigned long left,
-				  bool written)
+static void folios_unpin(unsigned long pfn, unsigned long left, bool written)
 {
 	unsigned long folios = 0, n;
 	struct folio *folio;

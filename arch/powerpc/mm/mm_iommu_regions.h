@@ -76,7 +76,7 @@ static const struct latch_tree_ops mm_iommu_tree_ops = {
 };
 
 /* Context: RCU read section, regions lock, or real mode as at mm_iommu_hold_rm(). */
-static __always_inline struct mm_iommu_region *
+static inline notrace struct mm_iommu_region *
 region_find(struct mm_iommu_regions *regions, unsigned long first,
 	    unsigned long last)
 {

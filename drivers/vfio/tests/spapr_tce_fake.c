@@ -40,7 +40,7 @@ static void note_stale(struct fake_table *t, const struct iommu_tce_change *chan
 		t->stale_first = first;
 	t->stale_first = min(t->stale_first, first);
 	t->stale_end = max(t->stale_end, change->entry);
-	if (change->no_owners)
+	if (t->tbl.it_kind == IOMMU_TABLE_BARE)
 		return;
 	t->stale_region = mm_iommu_region_of(t->fake->mm, change->runs[0].owner);
 	if (t->stale_region)
@@ -96,7 +96,7 @@ static int fake_exchange(struct iommu_table *tbl, struct iommu_tce_change *chang
 			break;
 		}
 		i = change->entry - tbl->it_offset;
-		owner = change->no_owners ? t->tces[i] : t->owners[i];
+		owner = tbl->it_kind == IOMMU_TABLE_BARE ? t->tces[i] : t->owners[i];
 		if (t->tces[i] && !iommu_tce_record_old(change, owner, tbl->it_page_shift))
 			break;
 		t->mapped -= !!t->tces[i];
@@ -114,6 +114,11 @@ static void fake_close(struct iommu_table *tbl)
 	WRITE_ONCE(tbl->it_closed, true);
 }
 
+static void fake_reopen(struct iommu_table *tbl)
+{
+	WRITE_ONCE(tbl->it_closed, false);
+}
+
 static void fake_free(struct iommu_table *tbl)
 {
 	struct fake_table *t = to_fake(tbl);
@@ -128,6 +133,7 @@ static struct iommu_table_ops fake_table_ops = {
 	.tce_kill = fake_kill,
 	.exchange = fake_exchange,
 	.close = fake_close,
+	.open = fake_reopen,
 	.free = fake_free,
 };
 
@@ -159,8 +165,8 @@ static unsigned long fake_table_size(u32 page_shift, u64 window_size, u32 levels
 	return (window_size >> page_shift) * (PAGE_SIZE / 16);
 }
 
-static long fake_create_table(struct iommu_table_group *table_group, int num, u32 page_shift,
-			      u64 window_size, u32 levels, struct iommu_table **ptbl)
+static long fake_create_table(struct iommu_table_group *table_group, int num,
+			      const struct iommu_table_shape *shape, struct iommu_table **ptbl)
 {
 	struct fake *fake = to_group(table_group)->fake;
 	long ret = failure(fake, FAKE_CREATE);
@@ -169,7 +175,7 @@ static long fake_create_table(struct iommu_table_group *table_group, int num, u3
 	*ptbl = NULL;
 	if (ret)
 		return ret;
-	if (!fake_table_size(page_shift, window_size, levels))
+	if (!fake_table_size(shape->page_shift, shape->size, shape->levels))
 		return -ENODEV;
 	t = kzalloc_obj(*t);
 	if (!t)
@@ -179,16 +185,17 @@ static long fake_create_table(struct iommu_table_group *table_group, int num, u3
 	kref_init(&t->tbl.it_kref);
 	INIT_LIST_HEAD(&t->tbl.it_group_list);
 	t->tbl.it_ops = &fake_table_ops;
-	t->tbl.it_page_shift = page_shift;
-	t->tbl.it_offset = (num ? SECOND_START : 0) >> page_shift;
-	t->tbl.it_size = window_size >> page_shift;
+	t->tbl.it_kind = shape->kind;
+	t->tbl.it_page_shift = shape->page_shift;
+	t->tbl.it_offset = (num ? SECOND_START : 0) >> shape->page_shift;
+	t->tbl.it_size = shape->size >> shape->page_shift;
 	*ptbl = &t->tbl;
 	return 0;
 }
 
 /* What tells a platform from another is this function. */
 static long fake_create_other_table(struct iommu_table_group *table_group, int num,
-				    u32 page_shift, u64 window_size, u32 levels,
+				    const struct iommu_table_shape *shape,
 				    struct iommu_table **ptbl)
 {
 	return -ENODEV;

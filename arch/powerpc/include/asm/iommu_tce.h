@@ -37,8 +37,6 @@ struct iommu_tce_run {
  *	the next is one IOMMU page further on
  * @whole: change all entries in this call, at most IOMMU_TCE_RUNS, or change
  *	nothing and return -EAGAIN
- * @no_owners: the memory is not pre-registered (v1): owners are left alone and
- *	the owner of an old TCE is the TCE itself, address and permissions
  * @cover: the first entry of the whole request, if it may give nodes back
  * @cover_end: the entry behind its last one; 0 for a request that gives nothing back
  * @empty: the first entry that the operation found in an empty node; ULONG_MAX
@@ -48,7 +46,8 @@ struct iommu_tce_run {
  *	or NULL; after a kill of the whole table they go to
  *	&iommu_table_ops.free_loose, or to keep_loose if the kill failed
  * @nr_runs: how many @runs are in use; set by the operation
- * @runs: the owners of the valid TCEs that were replaced, in the order of entries
+ * @runs: the owners of the valid TCEs that were replaced, in the order of entries; in
+ *	a bare table the TCEs themselves, address and permissions
  *
  * @hpas, @hpa_offset and @owner describe the first entry of the call and are not
  * advanced: whoever calls again sets them anew.
@@ -62,7 +61,6 @@ struct iommu_tce_change {
 	unsigned long hpa_offset;
 	u64 owner;
 	bool whole;
-	bool no_owners;
 	unsigned long cover;
 	unsigned long cover_end;
 	unsigned long empty;

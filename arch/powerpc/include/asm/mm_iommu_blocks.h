@@ -323,7 +323,7 @@ static inline int mm_iommu_blocks_add(struct mm_iommu_blocks *blocks,
  *
  * Context: may sleep.
  */
-static __always_inline void
+static inline void
 mm_iommu_blocks_runs(const struct mm_iommu_blocks *blocks, unsigned long end,
 		     void (*fn)(u64 hpa, unsigned long bytes, void *arg),
 		     void *arg)

@@ -17,7 +17,8 @@
  * word for each slot of the node: for a TCE its owner, the user address that it
  * points to; for the pointer to a leaf the number of valid TCEs in that leaf.
  * A single-level table may be as large as the page allocator can give; its
- * owners are an allocation of their own.
+ * owners are an allocation of their own.  A bare table leaves owners alone, and
+ * has none if it has a single level.
  *
  * A TCE of such a table, its owner and the count change together under a leaf
  * lock.  The locks are an array, indexed by position in the table.  A lock
@@ -67,7 +68,7 @@ static size_t tce_node_size(const struct pnv_tce_tree *tree)
 {
 	size_t bytes = pnv_tce_level_bytes(&tree->geo);
 
-	return tree->user && tree->geo.levels > 1 ? 2 * bytes : bytes;
+	return tree->shadow ? 2 * bytes : bytes;
 }
 
 /**

@@ -34,7 +34,7 @@ struct pnv_tce_lock {
 /**
  * struct pnv_tce_tree - what a powernv table has beyond struct iommu_table
  * @geo: shape of the table; constant
- * @user: the table is for user space and has a shadow; constant
+ * @shadow: nodes have a shadow behind them; constant
  * @top_shift: log2 of the entries that a slot of the root covers; constant
  * @unit_bits: log2 of the entries in a unit; constant
  * @nodes: held for reading where nodes must stay, for writing to take some out
@@ -44,7 +44,7 @@ struct pnv_tce_lock {
  */
 struct pnv_tce_tree {
 	struct pnv_tce_geometry geo;
-	bool user;
+	bool shadow;
 	unsigned int top_shift;
 	unsigned int unit_bits;
 	struct rw_semaphore nodes;
@@ -54,7 +54,7 @@ struct pnv_tce_tree {
 };
 
 /* Load and swap, swap and store: one instruction each; in C it would be ten. */
-static __always_inline u64 tce_load(const __be64 *tcep)
+static inline u64 tce_load(const __be64 *tcep)
 {
 	u64 tce;
 
@@ -62,18 +62,18 @@ static __always_inline u64 tce_load(const __be64 *tcep)
 	return tce;
 }
 
-static __always_inline void tce_store(__be64 *tcep, u64 tce)
+static inline void tce_store(__be64 *tcep, u64 tce)
 {
 	asm volatile(STDX_BE " %1,%y0" : "=Z"(*tcep) : "r"(tce));
 }
 
 /* Only compared with zero, so no byte swap is needed. */
-static __always_inline u64 tce_raw(const __be64 *tcep)
+static inline u64 tce_raw(const __be64 *tcep)
 {
 	return (u64 __force)READ_ONCE(*tcep);
 }
 
-static __always_inline void tce_clear(__be64 *tcep)
+static inline void tce_clear(__be64 *tcep)
 {
 	WRITE_ONCE(*tcep, 0);
 }
@@ -128,9 +128,8 @@ struct tce_walk {
  * Walk down for entry @index, to the node whose slots cover 1 << @bottom entries (0:
  * the leaf).  Return: whether all nodes on the way exist.
  */
-static __always_inline bool tce_walk(const struct iommu_table *tbl,
-				     unsigned long index, unsigned int bottom,
-				     struct tce_walk *walk)
+static inline bool tce_walk(const struct iommu_table *tbl, unsigned long index,
+			    unsigned int bottom, struct tce_walk *walk)
 {
 	const struct pnv_tce_tree *tree = tbl->it_tree;
 	const unsigned int bits = tree->geo.level_bits;

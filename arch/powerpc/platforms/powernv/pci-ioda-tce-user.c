@@ -20,10 +20,16 @@
 #include "pci.h"
 #include "pci-ioda-tce-tree.h"
 
+/*
+ * What it saves to tell the compiler, in instructions of a MAP or UNMAP of one
+ * TCE: tce_place() and tce_change_one() inline 6 each, tce_skip_units() not
+ * inline 4, tce_change() 3.  tce_fill_runs() not inline: 0.1 of 11.9 a TCE of 4K.
+ */
+
 /**
  * struct tce_place - an entry of a table for user space, and what follows it
  * @tces: the TCE
- * @owners: its owner
+ * @owners: its owner; NULL in a bare table
  * @used: how many valid TCEs there are in the unit
  * @n: how many entries of the request may be changed from here in one go
  */
@@ -53,6 +59,8 @@ static __always_inline void tce_place(const struct iommu_table *tbl,
 		place->owners = (u64 __force *)tbl->it_userspace + index;
 		place->used = &tree->used[index >> tree->unit_bits];
 	}
+	if (tbl->it_kind == IOMMU_TABLE_BARE)
+		place->owners = NULL;
 	place->n = min3(left, unit - (index & (unit - 1)), PNV_TCE_STRETCH);
 }
 
@@ -85,10 +93,10 @@ static bool tce_run_begin(struct iommu_tce_change *change, u64 *next, u64 owner,
 
 /*
  * Whether an entry is empty, or its old owner continues the run.  This is all that an entry
- * costs beside two stores, so it must be inlined into the loops.
+ * costs beside two stores.
  */
-static __always_inline bool tce_continues(const __be64 *tcep, const u64 *owner,
-					  u64 *next, u64 page)
+static bool tce_continues(const __be64 *tcep, const u64 *owner, u64 *next,
+			  u64 page)
 {
 	if (!tce_raw(tcep))
 		return true;
@@ -131,10 +139,10 @@ tce_fill_runs(const struct tce_place *place, unsigned long i,
 }
 
 /* Write TCEs from entry @i on, each for a block of its own. */
-static noinline unsigned long
-tce_fill_blocks(const struct tce_place *place, unsigned long i,
-		const struct iommu_tce_change *change, u64 *pnext,
-		unsigned int page_shift)
+static unsigned long tce_fill_blocks(const struct tce_place *place,
+				     unsigned long i,
+				     const struct iommu_tce_change *change,
+				     u64 *pnext, unsigned int page_shift)
 {
 	const u64 page = 1ULL << page_shift, perm = change->perm;
 	u64 owner = change->owner + (i << page_shift);
@@ -156,9 +164,8 @@ tce_fill_blocks(const struct tce_place *place, unsigned long i,
 }
 
 /* Clear valid TCEs and their owners from entry @i on; also ends at an empty entry. */
-static noinline unsigned long tce_wipe_run(const struct tce_place *place,
-					   unsigned long i, u64 *pnext,
-					   u64 page)
+static unsigned long tce_wipe_run(const struct tce_place *place,
+				  unsigned long i, u64 *pnext, u64 page)
 {
 	/* Owners lie at the same distance from all TCEs. */
 	const long distance = (long)place->owners - (long)place->tces;
@@ -228,10 +235,10 @@ static unsigned long tce_wipe(const struct tce_place *place,
 	return i;
 }
 
-/* For v1, write or clear entry by entry.  The old TCE is recorded as owner. */
-static noinline unsigned long tce_swap(const struct tce_place *place,
-				       struct iommu_tce_change *change,
-				       unsigned int page_shift)
+/* In a bare table, write or clear entry by entry.  The old TCE is recorded as owner. */
+static unsigned long tce_swap(const struct tce_place *place,
+			      struct iommu_tce_change *change,
+			      unsigned int page_shift)
 {
 	unsigned long i;
 	u64 old;
@@ -279,7 +286,7 @@ static noinline unsigned long tce_change(struct tce_place at,
 	unsigned long n, old = 0;
 	unsigned int i;
 
-	if (unlikely(change->no_owners))
+	if (!place->owners)
 		n = tce_swap(place, change, page_shift);
 	else if (!change->perm)
 		n = tce_wipe(place, change, page_shift);
@@ -312,7 +319,7 @@ static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree,
  * If the request may give nodes back, note that the node of its next entry may
  * be empty.
  */
-static __always_inline void tce_note_empty(struct iommu_tce_change *change)
+static void tce_note_empty(struct iommu_tce_change *change)
 {
 	if (!change->cover_end)
 		return;
@@ -353,14 +360,14 @@ int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 
 	spin_lock(lock);
 	if (change->perm &&
-	    unlikely(READ_ONCE(tbl->it_closed) || READ_ONCE(tbl->it_broken))) {
+	    (READ_ONCE(tbl->it_closed) || READ_ONCE(tbl->it_broken))) {
 		ret = READ_ONCE(tbl->it_closed) ? -ENODEV : -EIO;
-	} else if (likely(tce_walk(tbl, index, 0, &walk))) {
+	} else if (tce_walk(tbl, index, 0, &walk)) {
 		tce_place(tbl, index, &walk, change->left, &place);
 		if (change->whole && place.n < change->left) {
 			ret = -EAGAIN;
 		} else if (change->perm || *place.used) {
-			if (place.n == 1 && !change->no_owners)
+			if (place.n == 1 && place.owners)
 				n = tce_change_one(&place, change);
 			else
 				n = tce_change(place, change,
@@ -386,7 +393,7 @@ int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 }
 
 /**
- * pnv_tce_close() - refuse new TCEs from now on
+ * pnv_tce_close() - refuse new TCEs from now on, until pnv_tce_open()
  * @tbl: the table, whose window is going away
  *
  * When this returns no change that adds TCEs is under way.
@@ -403,4 +410,15 @@ void pnv_tce_close(struct iommu_table *tbl)
 		spin_lock(&tbl->it_tree->locks[i].lock);
 		spin_unlock(&tbl->it_tree->locks[i].lock);
 	}
+}
+
+/**
+ * pnv_tce_open() - take new TCEs again
+ * @tbl: the table, whose window stays after all
+ *
+ * Context: Any.
+ */
+void pnv_tce_open(struct iommu_table *tbl)
+{
+	WRITE_ONCE(tbl->it_closed, false);
 }

@@ -159,10 +159,7 @@ void pnv_pci_ioda2_table_free_pages(struct iommu_table *tbl)
  * pnv_pci_ioda2_table_alloc_pages() - set up an empty table
  * @nid: NUMA node of the PHB
  * @bus_offset: bus address of the window
- * @page_shift: log2 of the IOMMU page size
- * @window_size: in bytes
- * @levels: how many levels
- * @user: whether the table is for user space, and records owners
+ * @shape: what table
  * @tbl: zeroed table to set up
  *
  * Only the root is allocated.
@@ -172,17 +169,20 @@ void pnv_pci_ioda2_table_free_pages(struct iommu_table *tbl)
  * can still be put.
  */
 long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset,
-				     __u32 page_shift, __u64 window_size,
-				     __u32 levels, bool user,
+				     const struct iommu_table_shape *shape,
 				     struct iommu_table *tbl)
 {
+	const bool user = shape->kind != IOMMU_TABLE_KERNEL;
+	const unsigned int page_shift = shape->page_shift;
+	const unsigned int levels = shape->levels;
 	gfp_t gfp = user ? GFP_KERNEL_ACCOUNT : GFP_KERNEL;
+	bool owners = shape->kind == IOMMU_TABLE_OWNED && levels == 1;
 	struct pnv_tce_geometry geo;
 	unsigned int unit_bits, i;
 	struct pnv_tce_tree *tree;
 	size_t units = 0;
 
-	if (!pnv_tce_geometry(page_shift, window_size, levels, &geo))
+	if (!pnv_tce_geometry(page_shift, shape->size, levels, &geo))
 		return -EINVAL;
 
 	unit_bits = geo.level_bits;
@@ -195,20 +195,21 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset,
 	if (!tree)
 		return -ENOMEM;
 	tree->geo = geo;
-	tree->user = user;
+	tree->shadow = user && levels > 1;
 	tree->top_shift = (levels - 1) * geo.level_bits;
 	tree->unit_bits = unit_bits;
 	init_rwsem(&tree->nodes);
 	for (i = 0; i < PNV_TCE_LOCKS; i++)
 		spin_lock_init(&tree->locks[i].lock);
 
+	tbl->it_kind = shape->kind;
 	tbl->it_tree = tree;
 	tbl->it_nid = nid;
 	tbl->it_base = (unsigned long)pnv_tce_node_alloc(tbl, gfp);
-	if (user && levels == 1)
+	if (owners)
 		tbl->it_userspace = kzalloc_node(pnv_tce_level_bytes(&geo),
 						 gfp | __GFP_NOWARN, nid);
-	if (!tbl->it_base || (user && levels == 1 && !tbl->it_userspace)) {
+	if (!tbl->it_base || (owners && !tbl->it_userspace)) {
 		pnv_pci_ioda2_table_free_pages(tbl);
 		return -ENOMEM;
 	}

@@ -1,27 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kills that firmware refuses, or has no time for, and what depends on them.
+ * Kills that a real PHB gets to see, that its firmware refuses or has no time for, and
+ * what depends on them.
  *
- * Needs a PCI device in an IOMMU group of its own that no driver uses; the second window
- * of its PE is ours as long as a case runs.  The firmware's call is answered by a kprobe.
+ * The firmware's call is answered by a kprobe.
  */
-
-#include <linux/iommu.h>
-#include <linux/kprobes.h>
-#include <linux/kref.h>
-#include <linux/pci.h>
 #include <linux/rcupdate.h>
-#include <linux/sizes.h>
-
-#include <asm/opal.h>
 #include "pci-ioda-tce_kunit.h"
-
-#define WINDOW		1
+#include "pci-ioda-window_kunit.h"
 
 /* Bits for what is to be refused, and what it is answered with for how long. */
 static unsigned int refuse;
 static unsigned int busy;
 static s64 busy_answer;
+
+/* Has the window that the case works on. */
+static struct iommu_table_group *window_group;
 
 static unsigned int calls[3];
 static unsigned int outside_rcu;
@@ -80,58 +74,20 @@ static void probe_end(void *probe)
 	unregister_kprobe(probe);
 }
 
-static void owner_end(void *table_group)
-{
-	iommu_group_release_dma_owner(((struct iommu_table_group *)table_group)->group);
-}
-
-static struct iommu_table_group *unused_group(void)
-{
-	struct iommu_table_group *found = NULL;
-	struct pci_dev *dev = NULL;
-	struct iommu_group *group;
-
-	while (!found && (dev = pci_get_device(PCI_ANY_ID, PCI_ANY_ID, dev))) {
-		group = iommu_group_get(&dev->dev);
-		if (group && !dev->dev.driver && !pci_is_bridge(dev))
-			found = iommu_group_get_iommudata(group);
-		iommu_group_put(group);
-		if (found && !found->ops)
-			found = NULL;
-	}
-	pci_dev_put(dev);
-	return found;
-}
-
-static void unset(void *table_group)
-{
-	struct iommu_table_group *group = table_group;
-
-	refuse = 0;
-	busy = 0;
-	if (group->tables[WINDOW])
-		group->ops->unset_window(group, WINDOW);
-}
-
 /* A table of two levels, in the hardware; one reference is the case's. */
 static struct iommu_table *window_of(struct kunit *test, u64 size)
 {
-	struct iommu_table_group *group = unused_group();
-	struct iommu_table *tbl = NULL;
+	struct iommu_table *tbl;
 
-	KUNIT_ASSERT_NOT_NULL_MSG(test, group, "no device without a driver");
 	/* As it was before its last registration. */
 	kill_probe.addr = NULL;
 	kill_probe.flags = 0;
 	KUNIT_ASSERT_EQ(test, register_kprobe(&kill_probe), 0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, probe_end, &kill_probe), 0);
-	/* As VFIO does it for user space. */
-	KUNIT_ASSERT_EQ(test, iommu_group_claim_dma_owner(group->group, test), 0);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, owner_end, group), 0);
-	KUNIT_ASSERT_EQ(test, group->ops->create_table(group, WINDOW, 16, size, 2, &tbl), 0);
+	window_group = free_group(test);
+	tbl = make_table(test, window_group, WINDOW, size, 2);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, table_put, tbl), 0);
-	KUNIT_ASSERT_EQ(test, group->ops->set_window(group, WINDOW, tbl), 0);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unset, group), 0);
+	KUNIT_ASSERT_EQ(test, window_group->ops->set_window(window_group, WINDOW, tbl), 0);
 	memset(calls, 0, sizeof(calls));
 	KUNIT_ASSERT_EQ(test, iommu_tce_kill(tbl, tbl->it_offset, 1), 0);
 	if (!calls[OPAL_PCI_TCE_KILL_PAGES])
@@ -259,7 +215,60 @@ static void T17_groups_are_walked_in_a_read_section(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, outside_rcu, 0);
 }
 
+/* Nothing for no page, a firmware call for some, the whole PE for many. */
+static void T7_kills_by_size(struct kunit *test)
+{
+	struct watch *kill = watch(test, "opal_pci_tce_kill");
+	struct iommu_table_group *group = free_group(test);
+	struct iommu_table *tbl = new_table(test, group);
+	static const struct {
+		unsigned long pages;
+		unsigned int calls;
+		unsigned long type;
+	} kills[] = {
+		{ 0, 0 },
+		{ 1, 1, OPAL_PCI_TCE_KILL_PAGES },
+		{ 64, 1, OPAL_PCI_TCE_KILL_PAGES },
+		{ 65, 1, OPAL_PCI_TCE_KILL_PE },
+		{ WINDOW_SIZE >> PAGE_SHIFT_64K, 1, OPAL_PCI_TCE_KILL_PE },
+	};
+
+	KUNIT_ASSERT_EQ(test, group->ops->set_window(group, WINDOW, tbl), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(kills); i++) {
+		kill->calls = 0;
+		iommu_tce_kill(tbl, tbl->it_offset, kills[i].pages);
+		KUNIT_EXPECT_EQ(test, kill->calls, kills[i].calls);
+		if (!kill->calls)
+			continue;
+		KUNIT_EXPECT_EQ(test, kill->args[1], kills[i].type);
+		if (kills[i].type == OPAL_PCI_TCE_KILL_PAGES) {
+			KUNIT_EXPECT_EQ(test, kill->args[3], SZ_64K);
+			KUNIT_EXPECT_EQ(test, kill->args[4], tbl->it_offset << PAGE_SHIFT_64K);
+			KUNIT_EXPECT_EQ(test, kill->args[5], kills[i].pages);
+		}
+	}
+	/* Whose end is below its start where that is computed before it is looked at. */
+	kill->calls = 0;
+	tbl->it_ops->tce_kill(tbl, 0, 0);
+	KUNIT_EXPECT_EQ(test, kill->calls, 0);
+
+	KUNIT_EXPECT_EQ(test, group->ops->unset_window(group, WINDOW), 0);
+	KUNIT_EXPECT_EQ(test, iommu_tce_table_put(tbl), 1);
+}
+
+static void kill_exit(struct kunit *test)
+{
+	refuse = 0;
+	busy = 0;
+	if (window_group && window_group->tables[WINDOW])
+		KUNIT_EXPECT_EQ(test, window_group->ops->unset_window(window_group, WINDOW), 0);
+	window_group = NULL;
+	window_exit(test);
+	memory_exit(test);
+}
+
 static struct kunit_case kill_cases[] = {
+	KUNIT_CASE(T7_kills_by_size),
 	KUNIT_CASE(T13_refused_kill_is_no_success),
 	KUNIT_CASE(T13_all_of_the_PE_goes_where_pages_cannot),
 	KUNIT_CASE(T13_busy_firmware_is_asked_again),
@@ -272,6 +281,8 @@ static struct kunit_case kill_cases[] = {
 
 static struct kunit_suite kill_suite = {
 	.name = "pnv_kill",
+	.init = memory_init,
+	.exit = kill_exit,
 	.test_cases = kill_cases,
 };
 

@@ -11,14 +11,7 @@
 #include "pci-ioda-tce_kunit.h"
 
 static struct iommu_table_ops test_ops = {
-	.prealloc = pnv_tce_prealloc,
-	.release = pnv_tce_release,
-	.exchange = pnv_tce_exchange,
-	.take_out = pnv_tce_take_out,
-	.free_loose = pnv_tce_free_loose,
-	.keep_loose = pnv_tce_keep_loose,
-	.close = pnv_tce_close,
-	.free = pnv_pci_ioda2_table_free_pages,
+	TCE_TABLE_OPS,
 };
 
 static struct iommu_table *table(struct kunit *test, u32 page_shift, u64 size, u32 levels)
@@ -286,13 +279,13 @@ static void entries_have_the_format_of_the_hardware(struct kunit *test)
 /* The DMA API's operations on a table without owners. */
 static void entries_of_the_DMA_API(struct kunit *test)
 {
+	const struct iommu_table_shape shape = { IOMMU_TABLE_KERNEL, 12, 2, 1ULL << 32 };
 	struct iommu_table *tbl = pnv_pci_table_alloc(NUMA_NO_NODE);
 	unsigned long page = get_zeroed_page(GFP_KERNEL), i;
 
 	KUNIT_ASSERT_NOT_NULL(test, tbl);
 	tbl->it_ops = &test_ops;
-	KUNIT_ASSERT_EQ(test, pnv_pci_ioda2_table_alloc_pages(NUMA_NO_NODE, 0, 12, 1ULL << 32, 2,
-							      false, tbl), 0);
+	KUNIT_ASSERT_EQ(test, set_up_table(tbl, 0, &shape), 0);
 	KUNIT_EXPECT_EQ(test, pnv_tce_build(tbl, 1020, 16, page, DMA_FROM_DEVICE, 0), 0);
 	for (i = 0; i < 16; i++)
 		KUNIT_EXPECT_EQ(test, pnv_tce_get(tbl, 1020 + i),

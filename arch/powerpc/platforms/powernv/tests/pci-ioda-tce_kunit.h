@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the suites of TCE tables share: tables, their levels as the hardware and the
- * shadow have them, memory to map, and a second processor.
+ * shadow have them, memory to map and the check that none stays registered, and a second
+ * processor.
  */
 #ifndef _POWERNV_PCI_IODA_TCE_KUNIT_H
 #define _POWERNV_PCI_IODA_TCE_KUNIT_H
@@ -12,6 +13,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
 #include <asm/iommu.h>
 #include <asm/iommu_tce.h>
 #include <asm/mmu_context_iommu.h>
@@ -20,6 +22,18 @@
 
 #define BUS_OFFSET	BIT_ULL(59)
 #define TCE_RW		(TCE_PCI_READ | TCE_PCI_WRITE)
+
+/* The operations under test, for a struct iommu_table_ops. */
+#define TCE_TABLE_OPS				\
+	.prealloc = pnv_tce_prealloc,		\
+	.release = pnv_tce_release,		\
+	.exchange = pnv_tce_exchange,		\
+	.take_out = pnv_tce_take_out,		\
+	.free_loose = pnv_tce_free_loose,	\
+	.keep_loose = pnv_tce_keep_loose,	\
+	.close = pnv_tce_close,			\
+	.open = pnv_tce_open,			\
+	.free = pnv_pci_ioda2_table_free_pages
 
 /* What a case asks for when it makes a table. */
 struct shape {
@@ -33,23 +47,40 @@ static inline void table_put(void *tbl)
 	iommu_tce_table_put(tbl);
 }
 
-static inline int try_table(struct iommu_table *tbl, u32 page_shift, u64 size, u32 levels)
+/* All tables of the suites are set up here. */
+static inline int set_up_table(struct iommu_table *tbl, u64 bus_offset,
+			       const struct iommu_table_shape *shape)
 {
-	return pnv_pci_ioda2_table_alloc_pages(NUMA_NO_NODE, BUS_OFFSET, page_shift, size, levels,
-					       true, tbl);
+	return pnv_pci_ioda2_table_alloc_pages(NUMA_NO_NODE, bus_offset, shape, tbl);
 }
 
-/* A table for user space that goes away with the case. */
-static inline struct iommu_table *ops_table(struct kunit *test, struct iommu_table_ops *ops,
-					    u32 page_shift, u64 size, u32 levels)
+static inline int try_table(struct iommu_table *tbl, u32 page_shift, u64 size, u32 levels)
+{
+	const struct iommu_table_shape shape = { IOMMU_TABLE_OWNED, page_shift, levels, size };
+
+	return set_up_table(tbl, BUS_OFFSET, &shape);
+}
+
+/* A table that goes away with the case. */
+static inline struct iommu_table *shape_table(struct kunit *test, struct iommu_table_ops *ops,
+					      const struct iommu_table_shape *shape)
 {
 	struct iommu_table *tbl = pnv_pci_table_alloc(NUMA_NO_NODE);
 
 	KUNIT_ASSERT_NOT_NULL(test, tbl);
 	tbl->it_ops = ops;
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, table_put, tbl), 0);
-	KUNIT_ASSERT_EQ(test, try_table(tbl, page_shift, size, levels), 0);
+	KUNIT_ASSERT_EQ(test, set_up_table(tbl, BUS_OFFSET, shape), 0);
 	return tbl;
+}
+
+/* Such a table for user space. */
+static inline struct iommu_table *ops_table(struct kunit *test, struct iommu_table_ops *ops,
+					    u32 page_shift, u64 size, u32 levels)
+{
+	const struct iommu_table_shape shape = { IOMMU_TABLE_OWNED, page_shift, levels, size };
+
+	return shape_table(test, ops, &shape);
 }
 
 /* ---- levels, found by following pointers ---- */
@@ -87,8 +118,10 @@ static inline u64 owner_of(const struct iommu_table *tbl, unsigned long index)
 {
 	void *leaf = leaf_of(tbl, index);
 
-	if (!tbl->it_indirect_levels)
+	if (tbl->it_userspace)
 		return ((const u64 __force *)tbl->it_userspace)[index];
+	if (!tbl->it_indirect_levels)
+		return 0;
 	return leaf ? level_shadow(tbl, leaf, index & (tbl->it_level_size - 1)) : 0;
 }
 
@@ -211,6 +244,37 @@ static inline unsigned long area(struct kunit *test)
 
 	KUNIT_ASSERT_NE(test, ua, 0);
 	return ua;
+}
+
+/* What a case began with. */
+struct memory_test {
+	struct mm_struct *mm;
+	unsigned long locked_vm;
+};
+
+static inline int memory_init(struct kunit *test)
+{
+	struct memory_test *mt = kunit_kzalloc(test, sizeof(*mt), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, mt);
+	/* Gives the case an mm.  Its thread takes it along; the leak check runs in another one. */
+	area(test);
+	mmgrab(current->mm);
+	mt->mm = current->mm;
+	mt->locked_vm = mt->mm->locked_vm;
+	test->priv = mt;
+	return 0;
+}
+
+/* The leak check: every case ends with no memory registered, so nothing pinned and charged. */
+static inline void memory_exit(struct kunit *test)
+{
+	struct memory_test *mt = test->priv;
+
+	if (!mt)
+		return;
+	KUNIT_EXPECT_EQ(test, mt->mm->locked_vm, mt->locked_vm);
+	mmdrop(mt->mm);
 }
 
 static inline struct mm_iommu_region *region(struct kunit *test, unsigned long ua,

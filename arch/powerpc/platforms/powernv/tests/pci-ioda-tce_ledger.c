@@ -180,6 +180,7 @@ struct iommu_table_ops ledger_ops = {
 	.free_loose = pnv_tce_free_loose,
 	.keep_loose = pnv_tce_keep_loose,
 	.close = pnv_tce_close,
+	.open = pnv_tce_open,
 	.free = pnv_pci_ioda2_table_free_pages,
 };
 
@@ -206,17 +207,18 @@ void ledger_exit(struct kunit *test)
 }
 
 /* A table that is not put by an action, so that the case sees what that frees. */
-struct iommu_table *ledger_table(struct kunit *test, const struct shape *shape, bool user)
+struct iommu_table *ledger_table(struct kunit *test, const struct shape *shape,
+				 enum iommu_table_kind kind)
 {
+	const struct iommu_table_shape table = {
+		kind, shape->page_shift, shape->levels, BIT_ULL(shape->window_shift),
+	};
 	struct iommu_table *tbl = pnv_pci_table_alloc(NUMA_NO_NODE);
 
 	KUNIT_ASSERT_NOT_NULL(test, tbl);
 	ledger.fail = 0;
 	tbl->it_ops = &ledger_ops;
-	KUNIT_ASSERT_EQ(test, pnv_pci_ioda2_table_alloc_pages(NUMA_NO_NODE, BUS_OFFSET,
-							      shape->page_shift,
-							      BIT_ULL(shape->window_shift),
-							      shape->levels, user, tbl), 0);
+	KUNIT_ASSERT_EQ(test, set_up_table(tbl, BUS_OFFSET, &table), 0);
 	return tbl;
 }
 
@@ -233,8 +235,9 @@ void ledger_table_end(struct kunit *test, struct iommu_table *tbl)
 void ledger_expect_nothing_else(struct kunit *test, const struct iommu_table *tbl)
 {
 	const struct pnv_tce_tree *tree = tbl->it_tree;
-	unsigned long level = tbl->it_level_size * 8 * (tree->user ? 2 : 1);
-	struct census c = census_of(tbl, tree->user);
+	const bool owners = tree->shadow || tbl->it_userspace;
+	unsigned long level = tbl->it_level_size * 8 * (owners ? 2 : 1);
+	struct census c = census_of(tbl, owners);
 	unsigned int i = ledger_find(tree);
 
 	KUNIT_ASSERT_LT(test, i, LEDGER_BLOCKS);

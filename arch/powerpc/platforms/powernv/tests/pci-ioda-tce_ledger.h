@@ -100,11 +100,17 @@ static inline unsigned long part_of(const struct iommu_table *tbl, unsigned long
 	return (part << bits) + 5;
 }
 
+static inline enum iommu_table_kind kind_for(bool user)
+{
+	return user ? IOMMU_TABLE_OWNED : IOMMU_TABLE_KERNEL;
+}
+
 void ledger_meet(void);
 spinlock_t *ledger_leaf_lock(const struct iommu_table *tbl, unsigned long index);
 int ledger_init(struct kunit *test);
 void ledger_exit(struct kunit *test);
-struct iommu_table *ledger_table(struct kunit *test, const struct shape *shape, bool user);
+struct iommu_table *ledger_table(struct kunit *test, const struct shape *shape,
+				 enum iommu_table_kind kind);
 void ledger_table_end(struct kunit *test, struct iommu_table *tbl);
 void ledger_expect_nothing_else(struct kunit *test, const struct iommu_table *tbl);
 void ledger_expect_no_keeper(struct kunit *test, const struct iommu_table *tbl);

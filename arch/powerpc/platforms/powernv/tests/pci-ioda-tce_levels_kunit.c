@@ -57,7 +57,7 @@ static void T4_levels_that_cannot_be_had_leave_nothing(struct kunit *test)
 		for (shape = ledger_shapes; shape < ledger_shapes + LEDGER_SHAPES; shape++) {
 			want = 2 * (shape->levels - 1);
 			for (ret = -ENOMEM, n = 1; ret; n++) {
-				tbl = ledger_table(test, shape, user);
+				tbl = ledger_table(test, shape, kind_for(user));
 				ret = try_levels(tbl, user, n);
 				c = census_of(tbl, user);
 				KUNIT_EXPECT_EQ(test, ret, n <= want ? -ENOMEM : 0);
@@ -85,7 +85,7 @@ static void T4_map_without_memory_changes_nothing(struct kunit *test)
 
 	for (shape = ledger_shapes; shape < ledger_shapes + LEDGER_SHAPES; shape++) {
 		want = 2 * (shape->levels - 1);
-		tbl = ledger_table(test, shape, true);
+		tbl = ledger_table(test, shape, IOMMU_TABLE_OWNED);
 		first = part_of(tbl, 3) - 10;
 		KUNIT_EXPECT_EQ(test, map(tbl, 7, 4, ua), 0);
 		tce = pnv_tce_get(tbl, tbl->it_offset + 7);
@@ -127,7 +127,7 @@ static void freeing_a_table_frees_every_level(struct kunit *test)
 	struct iommu_table *tbl;
 
 	for (shape = ledger_shapes; shape < ledger_shapes + LEDGER_SHAPES; shape++) {
-		tbl = ledger_table(test, shape, true);
+		tbl = ledger_table(test, shape, IOMMU_TABLE_OWNED);
 		for (i = 3; i < tbl->it_size; i = i * 5 / 2 + 7)
 			fill(test, tbl, i, 1, 0x100000);
 		ledger_expect_nothing_else(test, tbl);
@@ -137,6 +137,29 @@ static void freeing_a_table_frees_every_level(struct kunit *test)
 		ledger_table_end(test, tbl);
 		KUNIT_EXPECT_EQ(test, ledger.frees, had + 1);
 	}
+}
+
+/* What a table of one level has besides its entries: owners, counts of valid TCEs, neither. */
+static size_t bytes_of_kind(struct kunit *test, enum iommu_table_kind kind)
+{
+	const struct shape shape = { 12, 31, 1 };
+	struct iommu_table *tbl = ledger_table(test, &shape, kind);
+	size_t bytes = ledger.bytes;
+
+	ledger_expect_nothing_else(test, tbl);
+	ledger_table_end(test, tbl);
+	return bytes;
+}
+
+static void a_bare_table_has_no_owners(struct kunit *test)
+{
+	size_t kernel = bytes_of_kind(test, IOMMU_TABLE_KERNEL);
+	size_t bare = bytes_of_kind(test, IOMMU_TABLE_BARE);
+	size_t owned = bytes_of_kind(test, IOMMU_TABLE_OWNED);
+
+	KUNIT_EXPECT_GE(test, kernel, SZ_4M);
+	KUNIT_EXPECT_LT(test, bare, kernel + SZ_4K);
+	KUNIT_EXPECT_GE(test, owned, kernel + SZ_4M);
 }
 
 /* ---- levels that two processors make ---- */
@@ -185,7 +208,7 @@ static void race_for_levels(struct kunit *test, const struct shape *shape, bool 
 {
 	struct level_maker here = { .user = user }, there = { .user = user, .neighbour = 1 };
 	unsigned long round, new = (shape->levels - 1) * RACE_ROUNDS;
-	struct iommu_table *tbl = ledger_table(test, shape, user);
+	struct iommu_table *tbl = ledger_table(test, shape, kind_for(user));
 	struct task_struct *task;
 	struct census c;
 
@@ -229,6 +252,7 @@ static struct kunit_case levels_test_cases[] = {
 	KUNIT_CASE(T4_levels_that_cannot_be_had_leave_nothing),
 	KUNIT_CASE(T4_map_without_memory_changes_nothing),
 	KUNIT_CASE(freeing_a_table_frees_every_level),
+	KUNIT_CASE(a_bare_table_has_no_owners),
 	KUNIT_CASE(T5_who_loses_a_race_for_a_level_frees_its_own),
 	{}
 };

@@ -34,7 +34,7 @@ static void T21_single_pages_leave_levels_alone(struct kunit *test)
 	struct iommu_table *tbl;
 
 	for (shape = ledger_shapes; shape < ledger_shapes + LEDGER_SHAPES; shape++) {
-		tbl = ledger_table(test, shape, true);
+		tbl = ledger_table(test, shape, IOMMU_TABLE_OWNED);
 		a = part_of(tbl, 0);
 		b = part_of(tbl, 2);
 		KUNIT_EXPECT_EQ(test, map(tbl, a, 1, ua), 0);
@@ -73,7 +73,7 @@ static void I14_levels_go_with_a_request_that_covers_them(struct kunit *test)
 	struct iommu_table *tbl;
 
 	for (shape = ledger_shapes; shape < ledger_shapes + LEDGER_SHAPES; shape++) {
-		tbl = ledger_table(test, shape, true);
+		tbl = ledger_table(test, shape, IOMMU_TABLE_OWNED);
 		part = part_size(tbl);
 		a = part_of(tbl, 2);
 		leaf = leaf_start(tbl, a);
@@ -116,7 +116,7 @@ static void populated_levels_stay(struct kunit *test)
 	struct iommu_table *tbl;
 
 	for (shape = ledger_shapes; shape < ledger_shapes + LEDGER_SHAPES; shape++) {
-		tbl = ledger_table(test, shape, true);
+		tbl = ledger_table(test, shape, IOMMU_TABLE_OWNED);
 		leaf = tbl->it_level_size;
 		a = part_of(tbl, 1);
 		KUNIT_EXPECT_EQ(test, map(tbl, a, 1, ua), 0);
@@ -145,7 +145,7 @@ static void I6_levels_stay_while_a_map_relies_on_them(struct kunit *test)
 	struct iommu_table *tbl;
 
 	for (shape = ledger_shapes; shape < ledger_shapes + LEDGER_SHAPES; shape++) {
-		tbl = ledger_table(test, shape, true);
+		tbl = ledger_table(test, shape, IOMMU_TABLE_OWNED);
 		a = part_of(tbl, 0);
 		KUNIT_EXPECT_EQ(test, map(tbl, a, 1, ua), 0);
 		KUNIT_EXPECT_EQ(test, pnv_tce_prealloc(tbl, tbl->it_offset + a, 20), 0);
@@ -176,7 +176,7 @@ static void scattered(struct kunit *test, bool end)
 	int ret;
 
 	for (shape = ledger_shapes; shape < ledger_shapes + LEDGER_SHAPES; shape++) {
-		tbl = ledger_table(test, shape, true);
+		tbl = ledger_table(test, shape, IOMMU_TABLE_OWNED);
 		for (i = 3; i < tbl->it_size - 2; i = i * 5 / 2 + 7)
 			KUNIT_EXPECT_EQ(test, map(tbl, i, 2, ua), 0);
 		KUNIT_EXPECT_GT(test, census(tbl).leaves, 10);
@@ -207,7 +207,7 @@ static void closing_the_window_gives_everything_back(struct kunit *test)
 /* More leaves than are taken out at a time: as many kills as it takes, all before the frees. */
 static void many_levels_are_given_back_in_pieces(struct kunit *test)
 {
-	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[2], true);
+	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[2], IOMMU_TABLE_OWNED);
 	struct iommu_tce_change c = {
 		.entry = tbl->it_offset, .left = tbl->it_size, .cover = tbl->it_offset,
 		.cover_end = tbl->it_offset + tbl->it_size, .empty = ULONG_MAX,
@@ -242,7 +242,7 @@ static void many_levels_are_given_back_in_pieces(struct kunit *test)
 /* Two pieces of a request whose levels cannot all be had: a leaf is covered by it. */
 static void T4_levels_that_are_of_no_use_are_given_back(struct kunit *test)
 {
-	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[2], true);
+	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[2], IOMMU_TABLE_OWNED);
 	unsigned long first = 3 * tbl->it_level_size, n = 2 * tbl->it_level_size;
 	struct mm_iommu_region *r = NULL;
 	unsigned long ua = kunit_vm_mmap(test, NULL, 0, n * SZ_4K, PROT_READ | PROT_WRITE,
@@ -269,7 +269,7 @@ static void T4_levels_that_are_of_no_use_are_given_back(struct kunit *test)
 
 static void R12_making_levels_ends_on_a_fatal_signal(struct kunit *test)
 {
-	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[2], true);
+	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[2], IOMMU_TABLE_OWNED);
 	unsigned long ua = area(test), first = part_of(tbl, 1) - 10;
 	struct mm_iommu_region *r = region(test, ua, AREA_PAGES);
 	int ret, mapped;
@@ -306,7 +306,7 @@ static void T13_failed_kill_keeps_levels_and_memory(struct kunit *test)
 
 	for (shape = ledger_shapes; shape < ledger_shapes + LEDGER_SHAPES; shape++) {
 		r = region(test, ua, AREA_PAGES);
-		tbl = ledger_table(test, shape, true);
+		tbl = ledger_table(test, shape, IOMMU_TABLE_OWNED);
 		a = part_of(tbl, 0);
 		KUNIT_EXPECT_EQ(test, map(tbl, a, 2, ua), 0);
 		bytes = ledger.bytes;
@@ -346,7 +346,7 @@ static void T13_failed_kill_keeps_levels_and_memory(struct kunit *test)
 static void T13_failed_kill_keeps_many_regions(struct kunit *test)
 {
 	struct mm_iommu_region *r[MANY];
-	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[1], true);
+	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[1], IOMMU_TABLE_OWNED);
 	const unsigned int per_page = PAGE_SIZE >> tbl->it_page_shift;
 	unsigned long ua = area(test), i, n, step, round;
 
@@ -379,7 +379,7 @@ static void T13_failed_kill_keeps_many_regions(struct kunit *test)
 /* The window ends with a kill that fails: what happens then is the same. */
 static void T13_failed_kill_of_the_last_request(struct kunit *test)
 {
-	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[1], true);
+	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[1], IOMMU_TABLE_OWNED);
 	unsigned long ua = area(test);
 	struct mm_iommu_region *r = region(test, ua, AREA_PAGES);
 
@@ -398,7 +398,7 @@ static void T13_failed_kill_of_the_last_request(struct kunit *test)
 /* MAP over a live mapping: the old memory stays, and so does the new. */
 static void T13_failed_kill_of_a_map(struct kunit *test)
 {
-	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[0], true);
+	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[0], IOMMU_TABLE_OWNED);
 	unsigned long ua = area(test);
 	struct mm_iommu_region *old = region(test, ua, 8);
 	struct mm_iommu_region *new = region(test, ua + 8 * PAGE_SIZE, 8);
@@ -431,7 +431,7 @@ static void T14_map_beside_loose_levels_kills_the_table(struct kunit *test)
 	for (shape = ledger_shapes; shape < ledger_shapes + LEDGER_SHAPES; shape++) {
 		struct iommu_tce_change c = { };
 
-		tbl = ledger_table(test, shape, true);
+		tbl = ledger_table(test, shape, IOMMU_TABLE_OWNED);
 		a = part_of(tbl, 1);
 		fill(test, tbl, a, 1, 0x100000);
 		KUNIT_EXPECT_EQ(test, change(test, tbl, a, 1, 0, 0), 1);
@@ -492,7 +492,7 @@ static int unmapper_thread(void *arg)
  */
 static void I6_loose_levels_wait_for_leaf_locks(struct kunit *test)
 {
-	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[1], true);
+	struct iommu_table *tbl = ledger_table(test, &ledger_shapes[1], IOMMU_TABLE_OWNED);
 	unsigned long ua = area(test), frees, tries;
 	struct mm_iommu_region *r = region(test, ua, AREA_PAGES);
 	struct unmapper u = { .tbl = tbl, .mm = current->mm, .ret = 1 };
@@ -534,7 +534,7 @@ static void T19_levels_are_counted_or_no_leaks(struct kunit *test)
 	for (user = 0; user <= 1; user++)
 		for (shape = ledger_shapes; shape < ledger_shapes + LEDGER_SHAPES; shape++) {
 			ledger.leak_ignored = 0;
-			tbl = ledger_table(test, shape, user);
+			tbl = ledger_table(test, shape, kind_for(user));
 			if (user)
 				fill(test, tbl, part_of(tbl, 1) - 10, 20, 0x100000);
 			else

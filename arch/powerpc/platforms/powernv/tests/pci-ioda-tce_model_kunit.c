@@ -21,7 +21,7 @@ struct model_shape {
 	struct shape table;
 	u8 at[PIECES - 2];	/* log2 of those entries */
 	u8 hpa_shift;
-	bool no_owners;
+	bool bare;
 };
 
 static const struct model_shape model_shapes[] = {
@@ -53,14 +53,7 @@ struct model {
 };
 
 static struct iommu_table_ops model_ops = {
-	.prealloc = pnv_tce_prealloc,
-	.release = pnv_tce_release,
-	.exchange = pnv_tce_exchange,
-	.take_out = pnv_tce_take_out,
-	.free_loose = pnv_tce_free_loose,
-	.keep_loose = pnv_tce_keep_loose,
-	.close = pnv_tce_close,
-	.free = pnv_pci_ioda2_table_free_pages,
+	TCE_TABLE_OPS,
 };
 
 #define MODEL_EQ(m, is, want)	model_eq(m, #is, is, want)
@@ -111,7 +104,7 @@ static u64 model_tce(const struct model *m, const struct model_new *new, unsigne
 
 static u64 model_owner(const struct model *m, const struct model_new *new, unsigned long i)
 {
-	if (!new->perm || m->shape->no_owners)
+	if (!new->perm || m->shape->bare)
 		return 0;
 	return new->owner + ((u64)(i - new->from) << m->tbl->it_page_shift);
 }
@@ -139,7 +132,7 @@ static unsigned long model_follow(struct model *m, const struct model_new *new,
 	m->merged += total > c->nr_runs;
 	for (run = 0; i < ENTRIES && model_index(m, i) < end; i++) {
 		if (m->tce[i]) {
-			owner = m->shape->no_owners ? m->tce[i] : m->owner[i];
+			owner = m->shape->bare ? m->tce[i] : m->owner[i];
 			while (run < c->nr_runs && nth == c->runs[run].n) {
 				nth = 0;
 				run++;
@@ -163,7 +156,6 @@ static void model_change(struct model *m, const struct model_new *new, unsigned 
 	struct iommu_table *tbl = m->tbl;
 	struct iommu_tce_change c = {
 		.entry = tbl->it_offset + model_index(m, i), .hpa_shift = m->shape->hpa_shift,
-		.no_owners = m->shape->no_owners,
 	};
 	u64 at;
 
@@ -195,7 +187,7 @@ static void model_whole(struct model *m, const struct model_new *new, unsigned l
 	struct iommu_tce_change c = {
 		.entry = tbl->it_offset + index, .left = n, .perm = new->perm, .hpas = m->hpas,
 		.hpa_shift = m->shape->hpa_shift, .hpa_offset = new->offset,
-		.owner = new->owner, .whole = true, .no_owners = m->shape->no_owners,
+		.owner = new->owner, .whole = true,
 	};
 	bool possible;
 
@@ -289,6 +281,18 @@ static void model_empty(struct kunit *test, struct model *m)
 	MODEL_EQ(m, stats.calls, 1);
 }
 
+static struct iommu_table *model_table(struct kunit *test, const struct model_shape *shape)
+{
+	const struct iommu_table_shape table = {
+		.kind = shape->bare ? IOMMU_TABLE_BARE : IOMMU_TABLE_OWNED,
+		.page_shift = shape->table.page_shift,
+		.levels = shape->table.levels,
+		.size = BIT_ULL(shape->table.window_shift),
+	};
+
+	return shape_table(test, &model_ops, &table);
+}
+
 static void T6_random_changes_agree_with_a_flat_model(struct kunit *test)
 {
 	struct model *m = kunit_kzalloc(test, sizeof(*m), GFP_KERNEL);
@@ -299,8 +303,7 @@ static void T6_random_changes_agree_with_a_flat_model(struct kunit *test)
 	for (shape = model_shapes; shape < model_shapes + ARRAY_SIZE(model_shapes); shape++) {
 		memset(m, 0, sizeof(*m));
 		m->shape = shape;
-		m->tbl = ops_table(test, &model_ops, shape->table.page_shift,
-				   BIT_ULL(shape->table.window_shift), shape->table.levels);
+		m->tbl = model_table(test, shape);
 		prandom_seed_state(&m->rnd, SEED);
 		for (m->step = 0; m->step < STEPS && !m->wrong; m->step++) {
 			model_step(m);
