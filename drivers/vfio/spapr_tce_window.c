@@ -201,6 +201,7 @@ window_group(struct spapr_tce_container *container,
 static int window_pages(struct spapr_tce_container *container,
 			const struct new_window *new, unsigned long *pages)
 {
+	const struct iommu_table_shape *shape = &new->shape;
 	struct iommu_table_group *table_group;
 	unsigned long bytes;
 
@@ -208,9 +209,8 @@ static int window_pages(struct spapr_tce_container *container,
 	table_group = window_group(container, new);
 	if (IS_ERR(table_group))
 		return PTR_ERR(table_group);
-	bytes = table_group->ops->get_table_size(new->shape.page_shift,
-						 new->shape.size,
-						 new->shape.levels);
+	bytes = table_group->ops->get_table_size(shape->page_shift, shape->size,
+						 shape->levels);
 	if (!bytes)
 		return -EINVAL;
 	*pages = bytes >> PAGE_SHIFT;
@@ -228,6 +228,10 @@ static int window_charge(struct spapr_tce_container *container,
 		return ret;
 	spapr_tce_may_wait(container);
 	ret = account_locked_vm(container->mm, pages, true);
+	/* Windows that guests had may have been closed, and not been freed yet. */
+	if (ret == -ENOMEM)
+		ret = iommu_tce_wait_leaving(container->mm) ?:
+			      account_locked_vm(container->mm, pages, true);
 	if (!ret)
 		new->charged = pages;
 	return ret;
@@ -575,6 +579,9 @@ int spapr_tce_window_remove(struct spapr_tce_container *container, u64 start)
 	spapr_tce_may_wait(container);
 	window_empty(container, tbl);
 	ret = window_leave(container, num, tbl, &stuck);
+	/* So that the charge is gone when this returns, also if a guest had the table. */
+	if (!ret)
+		iommu_tce_wait_watches(tbl);
 	window_put(tbl, stuck);
 	return ret;
 }

@@ -43,7 +43,7 @@ dmesg -c > /dev/null
 """
 def ids(name):
     """The items a test belongs to, by its name."""
-    return re.findall(r"(?<![A-Za-z0-9])([CRT]\d+)(?=_)", name)
+    return re.findall(r"(?<![A-Za-z0-9])([CRTK]\d+)(?=_)", name)
 
 
 Test = collections.namedtuple("Test", "program name")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Runs of old owners, and where the next TCE points: asm/iommu_tce.h. */
 #include <string.h>
+struct hlist_node { void *links[2]; };
 #include "asm/iommu_tce.h"
 #include "tap.h"
 
@@ -69,10 +70,28 @@ static void blocks(void)
 	tap(!bad && n > 1000, "TCEs_point_into_the_right_block", "%u of %u wrong", bad, n);
 }
 
+/* A list has an owner and a TCE for each entry. */
+static void list(void)
+{
+	static const __u64 tces[] = { 0x40000003, 0x10000001 };
+	static const __u64 items[] = { 0x7fff00010003, 0x7ffe00000001 };
+	struct iommu_tce_change change = { .hpas = tces, .perm = 1, .hpa_shift = 16 };
+
+	change.owner = 0x120000;
+	tap(iommu_tce_owner(&change, 2, 16) == 0x140000, "owners_of_a_run_are_consecutive", "%llx",
+	    iommu_tce_owner(&change, 2, 16));
+	change.owners = items;
+	tap(iommu_tce_owner(&change, 1, 16) == 0x7ffe00000000, "owners_of_a_list_are_its_own", "%llx",
+	    iommu_tce_owner(&change, 1, 16));
+	tap(iommu_tce_new(&change, 1, 16) == tces[1], "TCEs_of_a_list_are_its_own", "%llx",
+	    iommu_tce_new(&change, 1, 16));
+}
+
 int main(void)
 {
 	record();
 	end_run();
 	blocks();
+	list();
 	return tap_end();
 }

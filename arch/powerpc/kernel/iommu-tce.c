@@ -35,6 +35,7 @@
  * table and the mm.
  */
 
+#include <linux/atomic.h>
 #include <linux/export.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
@@ -46,79 +47,15 @@
 #include <asm/iommu_tce.h>
 #include <asm/mmu_context_iommu.h>
 #include <asm/tce.h>
+#include "iommu-tce-batch.h"
 
 /*
  * What it saves to tell the compiler, in instructions of a MAP of one TCE:
  * request_aim() inline 35, batch_flush() and batch_finish() 15 each,
- * request_fill() 13, batch_collect() 6; likely() in request_hold() 7.  Of an
- * UNMAP: batch_wipe_all() inline 20, request_wipe() 11.  A batch that is not
+ * request_fill() 13, batch_collect() 6; likely() in tce_request_hold() 7.  Of an
+ * UNMAP: batch_wipe_all() inline 20, batch_wipe() 11.  A batch that is not
  * initialized: 120 of each request.
  */
-
-#define BATCH_REGIONS 8
-
-/*
- * A request gives way to other tasks and looks for a fatal signal after a step
- * of more than REST_ENTRIES entries, or after REST_STEPS steps.  Doing so after
- * each step would add a fifth to the instructions of steps of one entry.
- */
-#define REST_ENTRIES 64
-#define REST_STEPS 16
-
-/**
- * struct tce_batch - entries changed since the last kill
- * @tbl: the table
- * @mm: whose memory it points to
- * @first: the first entry that was changed
- * @end: the entry behind the last one
- * @stale: a valid TCE was replaced or a new one written, so a kill is due
- * @kept: a kill has failed while the last change was collected: its counts are
- *	not dropped
- * @replaced: valid TCEs that were replaced so far
- * @nr: how many of @drops are in use
- * @drops: counts to drop once the kill is done
- * @error: -EIO when a kill failed, or firmware refused to clear an entry
- * @change: argument for the table
- */
-struct tce_batch {
-	struct iommu_table *tbl;
-	struct mm_struct *mm;
-	unsigned long first;
-	unsigned long end;
-	bool stale;
-	bool kept;
-	unsigned long replaced;
-	unsigned int nr;
-	struct {
-		struct mm_iommu_region *region;
-		unsigned long n;
-	} drops[BATCH_REGIONS];
-	int error;
-	struct iommu_tce_change change;
-};
-
-/* The arrays are not initialized, as nothing looks beyond their counts. */
-static void batch_init(struct tce_batch *batch, struct iommu_table *tbl,
-		       struct mm_struct *mm, unsigned long first,
-		       unsigned long npages)
-{
-	batch->tbl = tbl;
-	batch->mm = mm;
-	batch->first = first;
-	batch->end = first;
-	batch->stale = false;
-	batch->kept = false;
-	batch->replaced = 0;
-	batch->nr = 0;
-	batch->error = 0;
-	batch->change.entry = first;
-	batch->change.left = npages;
-	batch->change.perm = 0;
-	batch->change.whole = false;
-	batch->change.cover_end = 0;
-	batch->change.loose = NULL;
-	batch->change.nr_runs = 0;
-}
 
 /* Have empty nodes noted if the request is large enough to cover a node. */
 static void batch_cover(struct tce_batch *batch, unsigned long first,
@@ -135,7 +72,7 @@ static void batch_cover(struct tce_batch *batch, unsigned long first,
 }
 
 /* Let go of what the hardware can no longer reach. */
-static void batch_let_go(struct tce_batch *batch)
+void tce_batch_let_go(struct tce_batch *batch)
 {
 	unsigned int i;
 
@@ -152,7 +89,7 @@ static void batch_let_go(struct tce_batch *batch)
  * The kill failed.  The hardware may use the old TCEs for ever, so their counts
  * and the nodes that were taken out are kept.
  */
-static void batch_keep(struct tce_batch *batch)
+void tce_batch_keep(struct tce_batch *batch)
 {
 	batch->error = -EIO;
 	batch->kept = true;
@@ -161,35 +98,6 @@ static void batch_keep(struct tce_batch *batch)
 		batch->tbl->it_ops->keep_loose(batch->tbl, batch->change.loose);
 		batch->change.loose = NULL;
 	}
-}
-
-/* Kill, and only then let go. */
-static __always_inline void batch_flush(struct tce_batch *batch)
-{
-	struct iommu_table *tbl = batch->tbl;
-	int ret = 0;
-
-	if (batch->stale) {
-		mb(); /* the PHB must see the new TCEs when it reads them again */
-		/*
-		 * A node may have been taken out, here or by another request,
-		 * whose kill is due.  Hardware may reach these entries through
-		 * the old node.  @it_loose was raised before it was taken out.
-		 */
-		if (atomic_read(&tbl->it_loose))
-			ret = iommu_tce_kill(tbl, tbl->it_offset, tbl->it_size);
-		else
-			ret = iommu_tce_kill(tbl, batch->first,
-					     batch->end - batch->first);
-		if (tbl->it_ops->flush)
-			iommu_flush_tce(tbl);
-	}
-	if (ret)
-		batch_keep(batch);
-	else if (batch->nr || batch->change.loose)
-		batch_let_go(batch);
-	batch->stale = false;
-	batch->first = batch->end;
 }
 
 /* Remember to drop @n counts of @region, unless the kill of its TCEs has failed. */
@@ -229,8 +137,7 @@ static unsigned long pages_in_region(const struct mm_iommu_region *region,
 }
 
 /* Turn a run of old owners into counts to drop. */
-static void batch_add_run(struct tce_batch *batch,
-			  const struct iommu_tce_run *run)
+void tce_batch_add_run(struct tce_batch *batch, const struct iommu_tce_run *run)
 {
 	const unsigned int page_shift = batch->tbl->it_page_shift;
 	unsigned long ua = run->owner, left = run->n, n;
@@ -247,22 +154,8 @@ static void batch_add_run(struct tce_batch *batch,
 	}
 }
 
-/* Take note of what the table has just changed. */
-static __always_inline void batch_collect(struct tce_batch *batch)
-{
-	const struct iommu_tce_change *change = &batch->change;
-	unsigned int i;
-
-	if (change->nr_runs || (change->perm && batch->end != change->entry))
-		batch->stale = true;
-	batch->end = change->entry;
-	batch->kept = false;
-	for (i = 0; i < change->nr_runs; i++)
-		batch_add_run(batch, &change->runs[i]);
-}
-
 /* Take out the empty nodes that the request covers.  The caller kills then. */
-static void batch_take_out(struct tce_batch *batch)
+void tce_batch_take_out(struct tce_batch *batch)
 {
 	struct iommu_tce_change *change = &batch->change;
 	bool more;
@@ -277,20 +170,10 @@ static void batch_take_out(struct tce_batch *batch)
 	} while (more && !fatal_signal_pending(current));
 }
 
-/* The entries have been changed: take out empty nodes, if any, and kill. */
-static __always_inline void batch_finish(struct tce_batch *batch)
-{
-	const struct iommu_tce_change *change = &batch->change;
-
-	if (change->cover_end && change->empty < change->empty_end)
-		batch_take_out(batch);
-	batch_flush(batch);
-}
-
 /* Drop the counts of a request from page @done on; signals do not end it. */
-static void request_unhold(const struct iommu_table *tbl,
-			   const struct iommu_tce_request *req,
-			   unsigned long done, unsigned long npages)
+void tce_request_unhold(const struct iommu_table *tbl,
+			const struct iommu_tce_request *req, unsigned long done,
+			unsigned long npages)
 {
 	struct mm_iommu_region *region;
 	unsigned long ua, n;
@@ -307,26 +190,14 @@ static void request_unhold(const struct iommu_table *tbl,
 	}
 }
 
-/**
- * struct tce_source - the region that the next TCEs of a request point into
- * @region: the region.  Once all of its counts belong to TCEs it must not be
- *	used: others may clear these TCEs, and then the region may be gone
- * @last: its last user address; tells when the next region is due, without
- *	using @region
- */
-struct tce_source {
-	struct mm_iommu_region *region;
-	unsigned long last;
-};
-
 /*
  * Count all TCEs of a request in their regions, or none; @source is the first region.
  * Return: 0; -EINVAL when some memory cannot be mapped, -EINTR after a fatal
  * signal.
  */
-static int request_hold(const struct iommu_table *tbl,
-			const struct iommu_tce_request *req,
-			struct tce_source *source)
+int tce_request_hold(const struct iommu_table *tbl,
+		     const struct iommu_tce_request *req,
+		     struct tce_source *source)
 {
 	struct mm_iommu_region *region;
 	unsigned long done = 0, n;
@@ -338,7 +209,7 @@ static int request_hold(const struct iommu_table *tbl,
 				       req->ua + (done << tbl->it_page_shift),
 				       tbl->it_page_shift, &n);
 		if (!region) {
-			request_unhold(tbl, req, 0, done);
+			tce_request_unhold(tbl, req, 0, done);
 			return -EINVAL;
 		}
 		if (req->perm & TCE_PCI_WRITE)
@@ -353,7 +224,7 @@ static int request_hold(const struct iommu_table *tbl,
 		if (++steps % REST_STEPS)
 			continue;
 		if (fatal_signal_pending(current)) {
-			request_unhold(tbl, req, 0, done);
+			tce_request_unhold(tbl, req, 0, done);
 			return -EINTR;
 		}
 		cond_resched();
@@ -419,6 +290,18 @@ static int request_fill_all(struct tce_batch *batch,
 	}
 }
 
+/* The same for a request that is one of several in a batch, whose nodes are kept. */
+int tce_request_fill(struct tce_batch *batch,
+		     const struct iommu_tce_request *req)
+{
+	struct tce_source source;
+
+	source.region = mm_iommu_region_of(req->mm, req->ua);
+	source.last = source.region->last;
+	request_aim(batch, req, &source);
+	return request_fill_all(batch, req, &source);
+}
+
 /* Make the nodes, then write all TCEs.  None has been written before. */
 static int request_fill_nodes(struct tce_batch *batch,
 			      const struct iommu_tce_request *req,
@@ -431,7 +314,7 @@ static int request_fill_nodes(struct tce_batch *batch,
 	if (!ops->prealloc)
 		return request_fill_all(batch, req, source);
 
-	ret = ops->prealloc(batch->tbl, req->entry, req->npages);
+	ret = ops->prealloc(batch->tbl, req->entry, req->npages, 0);
 	if (ret == -ENOMEM) {
 		/* Give back the nodes that were made in vain. */
 		batch_cover(batch, req->entry, req->npages);
@@ -444,6 +327,78 @@ static int request_fill_nodes(struct tce_batch *batch,
 	ops->release(batch->tbl);
 	return ret;
 }
+
+/*
+ * Change one entry: faster than a batch.  @tce is 0, or holds a count of its
+ * region; @owner is its owner.
+ * Return: 0, or what the operation returns: nothing has changed.  -EIO also when
+ * the kill failed: the entry has changed, the count of the old TCE stays, and
+ * @owner is IOMMU_TCE_NO_OWNER.
+ */
+static int entry_exchange(struct iommu_table *tbl, struct mm_struct *mm,
+			  unsigned long entry, u64 tce, u64 *owner)
+{
+	struct mm_iommu_region *region;
+	int ret = tbl->it_ops->exchange_one(tbl, entry, tce, owner);
+
+	if (ret || (!tce && *owner == IOMMU_TCE_NO_OWNER))
+		return ret;
+	ret = tce_kill(tbl, entry, 1);
+	if (ret)
+		*owner = IOMMU_TCE_NO_OWNER;
+	if (*owner == IOMMU_TCE_NO_OWNER)
+		return ret;
+	region = mm_iommu_region_of(mm, *owner);
+	if (!WARN_ON_ONCE(!region))
+		mm_iommu_drop(region, 1);
+	return 0;
+}
+
+/**
+ * iommu_tce_map_one() - iommu_tce_map() or iommu_tce_unmap() for one entry
+ * @tbl: a table that records owners
+ * @mm: whose pre-registered memory it points to
+ * @entry: the entry, absolute
+ * @item: user address, a multiple of the IOMMU page, and permissions; without these the
+ *	entry is cleared
+ *
+ * Context: Process, may sleep; takes a leaf lock.
+ * Return: as iommu_tce_map() and iommu_tce_unmap(); -EAGAIN when it must be done by one of
+ * these: nothing has changed.
+ */
+int iommu_tce_map_one(struct iommu_table *tbl, struct mm_struct *mm,
+		      unsigned long entry, u64 item)
+{
+	u64 ua = item & ~(u64)(TCE_PCI_READ | TCE_PCI_WRITE), owner = ua;
+	struct iommu_tce_request req = { .mm = mm,
+					 .entry = entry,
+					 .npages = 1 };
+	struct mm_iommu_region *region;
+	unsigned long one = 1;
+	u64 tce;
+	int ret;
+
+	if (!tbl->it_ops->exchange_one || ua & (IOMMU_PAGE_SIZE(tbl) - 1))
+		return -EAGAIN;
+	if (item == ua)
+		return entry_exchange(tbl, mm, entry, 0, &owner);
+	region = mm_iommu_hold(mm, ua, tbl->it_page_shift, &one);
+	if (!region)
+		return -EINVAL;
+	if (item & TCE_PCI_WRITE)
+		mm_iommu_mark_written(region);
+	tce = mm_iommu_blocks_hpa(&region->blocks, ua) | (item ^ ua);
+	ret = entry_exchange(tbl, mm, entry, tce, &owner);
+	if (!ret)
+		return 0;
+	/* Changed, but not killed: the count is that of the new TCE. */
+	if (owner == IOMMU_TCE_NO_OWNER)
+		iommu_tce_unmap(tbl, &req);
+	else
+		mm_iommu_drop(region, 1);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iommu_tce_map_one);
 
 /**
  * iommu_tce_map() - point entries to pre-registered memory
@@ -469,7 +424,13 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 	might_sleep();
 	if (!req->npages)
 		return 0;
-	ret = request_hold(tbl, req, &source);
+	if (req->npages == 1) {
+		ret = iommu_tce_map_one(tbl, req->mm, req->entry,
+					req->ua | req->perm);
+		if (ret != -EAGAIN)
+			return ret;
+	}
+	ret = tce_request_hold(tbl, req, &source);
 	if (ret)
 		return ret;
 
@@ -485,8 +446,8 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 
 	ret = ret ?: batch.error;
 	if (ret)
-		request_unhold(tbl, req, batch.change.entry - req->entry,
-			       req->npages);
+		tce_request_unhold(tbl, req, batch.change.entry - req->entry,
+				   req->npages);
 	if (ret == -EIO) {
 		struct iommu_tce_request undo = *req;
 
@@ -497,24 +458,6 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 }
 EXPORT_SYMBOL_GPL(iommu_tce_map);
 
-/*
- * Clear as many entries as one leaf and the room for old owners allow.  An
- * entry that firmware refuses to clear keeps its count and is skipped.
- */
-static __always_inline int request_wipe(struct tce_batch *batch)
-{
-	struct iommu_tce_change *change = &batch->change;
-	int ret = batch->tbl->it_ops->exchange(batch->tbl, change);
-
-	batch_collect(batch);
-	if (ret != -EIO)
-		return ret;
-	batch->error = ret;
-	change->entry++;
-	change->left--;
-	return 0;
-}
-
 /* Clear the entries of a batch, and kill. */
 static __always_inline int batch_wipe_all(struct tce_batch *batch)
 {
@@ -522,7 +465,7 @@ static __always_inline int batch_wipe_all(struct tce_batch *batch)
 
 	batch_cover(batch, batch->change.entry, batch->change.left);
 	for (;;) {
-		ret = request_wipe(batch);
+		ret = batch_wipe(batch);
 		if (ret || !batch->change.left)
 			break;
 		if (fatal_signal_pending(current)) {
@@ -552,10 +495,16 @@ int iommu_tce_unmap(struct iommu_table *tbl,
 		    const struct iommu_tce_request *req)
 {
 	struct tce_batch batch __uninitialized;
+	int ret;
 
 	might_sleep();
 	if (!req->npages)
 		return 0;
+	if (req->npages == 1) {
+		ret = iommu_tce_map_one(tbl, req->mm, req->entry, 0);
+		if (ret != -EAGAIN)
+			return ret;
+	}
 	batch_init(&batch, tbl, req->mm, req->entry, req->npages);
 	return batch_wipe_all(&batch);
 }
@@ -589,7 +538,8 @@ EXPORT_SYMBOL_GPL(iommu_tce_unmap_all);
  * @tbl: a table that records owners, whose window is going away
  * @mm: whose memory it points to
  *
- * After this nobody can add a TCE, not even a guest that still has the table.
+ * After this nobody can add a TCE, not even a guest that still has the table, and its
+ * watches have been told.
  * No region counts a TCE of it.  Of its nodes only the root remains, unless
  * another request is using them.
  *
@@ -606,45 +556,10 @@ int iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm)
 	batch_init(&batch, tbl, mm, tbl->it_offset, tbl->it_size);
 	batch_cover(&batch, tbl->it_offset, tbl->it_size);
 	tbl->it_ops->close(tbl);
-	while (batch.change.left && !request_wipe(&batch))
+	while (batch.change.left && !batch_wipe(&batch))
 		cond_resched();
 	batch_finish(&batch);
+	iommu_tce_tell_watches(tbl);
 	return batch.error;
 }
 EXPORT_SYMBOL_GPL(iommu_tce_close);
-
-/**
- * iommu_tce_charge_to() - make a table keep its charge to locked_vm
- * @tbl: a table that nobody else knows yet
- * @mm: whose locked_vm has been charged; the table keeps it
- * @pages: how many pages
- *
- * The charge ends when the last reference to the table has gone, which a guest may have for
- * longer than the window lives.
- *
- * Context: Any, virtual mode.
- */
-void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm,
-			 unsigned long pages)
-{
-	mmgrab(mm);
-	tbl->it_payer = mm;
-	tbl->it_charged = pages;
-}
-EXPORT_SYMBOL_GPL(iommu_tce_charge_to);
-
-/**
- * iommu_tce_uncharge() - take the charge of a table back, if it has one
- * @tbl: a table whose memory has been freed, or one that nobody pays for any longer
- *
- * Context: Process, may sleep for the mmap_lock of the mm that pays.
- */
-void iommu_tce_uncharge(struct iommu_table *tbl)
-{
-	if (!tbl->it_payer)
-		return;
-	account_locked_vm(tbl->it_payer, tbl->it_charged, false);
-	mmdrop(tbl->it_payer);
-	tbl->it_payer = NULL;
-}
-EXPORT_SYMBOL_GPL(iommu_tce_uncharge);

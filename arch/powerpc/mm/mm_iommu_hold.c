@@ -65,6 +65,19 @@ struct mm_iommu_region *mm_iommu_hold(struct mm_struct *mm, unsigned long ua,
 EXPORT_SYMBOL_GPL(mm_iommu_hold);
 
 /**
+ * mm_iommu_hold_more() - count more TCEs in a region
+ * @region: a region that the caller holds
+ * @n: how many; may be 0
+ *
+ * Context: Any, virtual mode.  Cannot fail.
+ */
+void mm_iommu_hold_more(struct mm_iommu_region *region, unsigned long n)
+{
+	atomic_long_add(n, &region->mapped);
+}
+EXPORT_SYMBOL_GPL(mm_iommu_hold_more);
+
+/**
  * mm_iommu_drop() - TCEs no longer point into a region
  * @region: the region
  * @n: how many TCEs

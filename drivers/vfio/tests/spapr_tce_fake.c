@@ -101,7 +101,8 @@ static int fake_exchange(struct iommu_table *tbl, struct iommu_tce_change *chang
 			break;
 		t->mapped -= !!t->tces[i];
 		t->tces[i] = change->perm ? iommu_tce_new(change, n, tbl->it_page_shift) : 0;
-		t->owners[i] = change->owner + (n << tbl->it_page_shift);
+		if (change->perm)
+			t->owners[i] = iommu_tce_owner(change, n, tbl->it_page_shift);
 		t->mapped += !!t->tces[i];
 	}
 	if (change->nr_runs)

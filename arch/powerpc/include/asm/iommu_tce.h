@@ -10,7 +10,14 @@
 #include <linux/types.h>
 
 struct iommu_table;
+struct iommu_table_group;
 struct mm_struct;
+
+/* TCE_PCI_READ | TCE_PCI_WRITE, the low bits that are no part of an owner */
+#define IOMMU_TCE_PERMS 3ULL
+
+/* What stands for an entry that was not valid where its owner is asked for; never an owner. */
+#define IOMMU_TCE_NO_OWNER (~0ULL)
 
 /* Runs of old owners that one call of the exchange operation can report. */
 #define IOMMU_TCE_RUNS 16
@@ -35,6 +42,8 @@ struct iommu_tce_run {
  * @hpa_offset: offset in the first block that the first TCE points to
  * @owner: what is recorded as owner of the first entry, its user address; that of
  *	the next is one IOMMU page further on
+ * @owners: NULL; or what to record for each entry, low bits do not count: @hpas are
+ *	whole TCEs then, one for each entry, with permissions of their own
  * @whole: change all entries in this call, at most IOMMU_TCE_RUNS, or change
  *	nothing and return -EAGAIN
  * @cover: the first entry of the whole request, if it may give nodes back
@@ -60,6 +69,7 @@ struct iommu_tce_change {
 	unsigned int hpa_shift;
 	unsigned long hpa_offset;
 	u64 owner;
+	const u64 *owners;
 	bool whole;
 	unsigned long cover;
 	unsigned long cover_end;
@@ -122,8 +132,19 @@ static inline u64 iommu_tce_new(const struct iommu_tce_change *change,
 	unsigned long offset = change->hpa_offset + (i << page_shift);
 	unsigned long in_block = offset & ((1UL << change->hpa_shift) - 1);
 
+	if (change->owners)
+		return change->hpas[i];
 	return (change->hpas[offset >> change->hpa_shift] + in_block) |
 	       change->perm;
+}
+
+/* The owner of the @i-th entry of a change, in a table of @page_shift. */
+static inline u64 iommu_tce_owner(const struct iommu_tce_change *change,
+				  unsigned long i, unsigned int page_shift)
+{
+	if (change->owners)
+		return change->owners[i] & ~IOMMU_TCE_PERMS;
+	return change->owner + ((u64)i << page_shift);
 }
 
 /**
@@ -142,12 +163,59 @@ struct iommu_tce_request {
 	unsigned long perm;
 };
 
+/**
+ * struct iommu_tce_list - what to write into consecutive entries
+ * @mm: whose pre-registered memory it is
+ * @n: how many items
+ * @items: for each of them user address | TCE_PCI_READ, TCE_PCI_WRITE; without permissions
+ *	the entry is cleared
+ */
+struct iommu_tce_list {
+	struct mm_struct *mm;
+	unsigned int n;
+	const u64 *items;
+};
+
+/**
+ * struct iommu_tce_target - a table for a list
+ * @tbl: a table that records owners
+ * @entry: entry for the first item, absolute; all items are inside the table
+ * @sub_shift: log2 of how many entries an item fills with consecutive memory
+ */
+struct iommu_tce_target {
+	struct iommu_table *tbl;
+	unsigned long entry;
+	unsigned int sub_shift;
+};
+
+/**
+ * struct iommu_tce_watch - tells when a table is closed
+ * @node: in &iommu_table.it_watches, as long as the table has not been closed
+ * @closed: called once the table is empty, and takes no new TCEs; must not sleep
+ */
+struct iommu_tce_watch {
+	struct hlist_node node;
+	void (*closed)(struct iommu_tce_watch *watch);
+};
+
 int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req);
 int iommu_tce_unmap(struct iommu_table *tbl,
 		    const struct iommu_tce_request *req);
 int iommu_tce_unmap_all(struct iommu_table *tbl, struct mm_struct *mm,
 			unsigned long *cleared);
+int iommu_tce_map_one(struct iommu_table *tbl, struct mm_struct *mm,
+		      unsigned long entry, u64 item);
+int iommu_tce_map_list(const struct iommu_tce_target *targets, unsigned int nr,
+		       const struct iommu_tce_list *list);
 int iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm);
+struct iommu_table *iommu_group_table_get(struct iommu_table_group *table_group,
+					  unsigned int num);
+int iommu_tce_watch(struct iommu_table *tbl, struct iommu_tce_watch *watch);
+bool iommu_tce_unwatch(struct iommu_tce_watch *watch);
+void iommu_tce_watch_put(struct iommu_table *tbl);
+void iommu_tce_tell_watches(struct iommu_table *tbl);
+int iommu_tce_wait_watches(struct iommu_table *tbl);
+int iommu_tce_wait_leaving(struct mm_struct *mm);
 void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm,
 			 unsigned long pages);
 

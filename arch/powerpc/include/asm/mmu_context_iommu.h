@@ -122,6 +122,7 @@ void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region);
 struct mm_iommu_region *mm_iommu_hold(struct mm_struct *mm, unsigned long ua,
 				      unsigned int page_shift,
 				      unsigned long *n);
+void mm_iommu_hold_more(struct mm_iommu_region *region, unsigned long n);
 struct mm_iommu_region *mm_iommu_region_of(struct mm_struct *mm,
 					   unsigned long ua);
 void mm_iommu_drop(struct mm_iommu_region *region, unsigned long n);

@@ -224,6 +224,8 @@ void pnv_tce_nodes_free(struct iommu_table *tbl)
  * @tbl: the table
  * @entry: first entry, absolute
  * @npages: how many entries
+ * @nest: how many other tables the caller keeps the nodes of, for lockdep; that is no
+ *	deadlock, because whoever takes nodes out only tries the lock
  *
  * Context: Process, may sleep.
  * Return: 0, to be followed by pnv_tce_release() when the entries were changed;
@@ -231,11 +233,11 @@ void pnv_tce_nodes_free(struct iommu_table *tbl)
  * empty.  There are never more of them than the table was charged for.
  */
 int pnv_tce_prealloc(struct iommu_table *tbl, unsigned long entry,
-		     unsigned long npages)
+		     unsigned long npages, unsigned int nest)
 {
 	int ret;
 
-	down_read(&tbl->it_tree->nodes);
+	down_read_nested(&tbl->it_tree->nodes, nest);
 	ret = pnv_tce_leaves_make(tbl, entry - tbl->it_offset, npages,
 				  GFP_KERNEL_ACCOUNT);
 	if (ret)
@@ -431,19 +433,19 @@ void pnv_tce_free_loose(struct iommu_table *tbl, void *loose)
  * @tbl: the table; it stays one that has loose nodes
  * @loose: from &iommu_tce_change.loose; the kill failed
  *
- * Context: Process or hypercall, virtual mode; may sleep.
+ * Context: Process or hypercall, virtual mode.  Waits for nobody, so whoever keeps the nodes of
+ * several tables may wait for who takes some out.
  */
 void pnv_tce_keep_loose(struct iommu_table *tbl, void *loose)
 {
 	struct pnv_tce_tree *tree = tbl->it_tree;
-	void **last = &loose;
+	void **last = &loose, *kept = READ_ONCE(tree->kept);
 
 	while (*last)
 		last = (void **)tce_shadow(&tree->geo, *last);
-	down_write(&tree->nodes);
-	*last = tree->kept;
-	tree->kept = loose;
-	up_write(&tree->nodes);
+	do {
+		*last = kept;
+	} while (!try_cmpxchg(&tree->kept, &kept, loose));
 }
 
 #endif /* CONFIG_IOMMU_API */

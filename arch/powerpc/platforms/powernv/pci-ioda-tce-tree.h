@@ -38,7 +38,7 @@ struct pnv_tce_lock {
  * @top_shift: log2 of the entries that a slot of the root covers; constant
  * @unit_bits: log2 of the entries in a unit; constant
  * @nodes: held for reading where nodes must stay, for writing to take some out
- * @kept: nodes whose kill failed; under @nodes
+ * @kept: nodes whose kill failed; added by cmpxchg, freed with the table
  * @locks: the leaf locks; each guards the TCEs, owners and counts of its units
  * @used: valid TCEs in each unit of a single-level table
  */

@@ -255,7 +255,8 @@ long pnv_pci_link_table_and_group(int node, int num, struct iommu_table *tbl,
 	if (!link)
 		return -ENOMEM;
 	link->table_group = table_group;
-	table_group->tables[num] = iommu_tce_table_get(tbl);
+	/* Pairs with iommu_group_table_get(). */
+	smp_store_release(&table_group->tables[num], iommu_tce_table_get(tbl));
 	scoped_guard(spinlock, &tce_links_lock)
 		list_add_rcu(&link->next, &tbl->it_group_list);
 	return 0;
@@ -290,6 +291,6 @@ void pnv_pci_unlink_table_and_group(struct iommu_table *tbl,
 			break;
 		}
 	}
-	table_group->tables[num] = NULL;
+	WRITE_ONCE(table_group->tables[num], NULL);
 	iommu_tce_table_put(tbl);
 }

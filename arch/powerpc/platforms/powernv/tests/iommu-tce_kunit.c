@@ -158,6 +158,7 @@ static void C24_entries_behind_a_refused_one_are_cleared(struct kunit *test)
 
 	ops = test_ops;
 	ops.exchange = exchange_or_refuse;
+	ops.exchange_one = NULL;
 	tbl = ops_table(test, &ops, PAGE_SHIFT, 1ULL << 40, 2);
 	KUNIT_EXPECT_EQ(test, map(tbl, 0, AREA_PAGES, ua), 0);
 	KUNIT_EXPECT_EQ(test, unmap(tbl, 0, 8), -EIO);

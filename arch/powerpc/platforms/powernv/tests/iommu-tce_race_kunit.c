@@ -98,7 +98,7 @@ static void runner_change(struct runner *r, unsigned long from, unsigned long n,
 	c.entry = tbl->it_offset + from / HALF * tbl->it_level_size + r->first + from % HALF;
 	end = c.entry + n;
 	if (set)
-		r->wrong += tbl->it_ops->prealloc(tbl, c.entry, n) != 0;
+		r->wrong += tbl->it_ops->prealloc(tbl, c.entry, n, 0) != 0;
 	while (c.entry < end && !r->wrong) {
 		c.left = end - c.entry;
 		c.perm = set ? TCE_RW : 0;
@@ -319,6 +319,7 @@ static void requests_do_not_hold_each_other_up(struct kunit *test)
 
 	ops = race_ops;
 	ops.exchange = exchange_and_wait;
+	ops.exchange_one = NULL;
 	tbl = ops_table(test, &ops, PAGE_SHIFT, 1ULL << 40, 2);
 	memset(&meeting, 0, sizeof(meeting));
 	meeting.first = current;
@@ -366,6 +367,7 @@ static void R11_a_region_goes_when_a_request_is_past_it(struct kunit *test)
 
 	ops = race_ops;
 	ops.exchange = exchange_and_wait;
+	ops.exchange_one = NULL;
 	tbl = ops_table(test, &ops, PAGE_SHIFT, 1ULL << 40, 2);
 	memset(&meeting, 0, sizeof(meeting));
 	meeting.first = current;

@@ -28,6 +28,7 @@
 	.prealloc = pnv_tce_prealloc,		\
 	.release = pnv_tce_release,		\
 	.exchange = pnv_tce_exchange,		\
+	.exchange_one = pnv_tce_exchange_one,	\
 	.take_out = pnv_tce_take_out,		\
 	.free_loose = pnv_tce_free_loose,	\
 	.keep_loose = pnv_tce_keep_loose,	\
@@ -228,7 +229,7 @@ static inline unsigned long change(struct kunit *test, struct iommu_table *tbl,
 static inline void fill(struct kunit *test, struct iommu_table *tbl, unsigned long index,
 			unsigned long n, u64 hpa)
 {
-	KUNIT_ASSERT_EQ(test, tbl->it_ops->prealloc(tbl, tbl->it_offset + index, n), 0);
+	KUNIT_ASSERT_EQ(test, tbl->it_ops->prealloc(tbl, tbl->it_offset + index, n, 0), 0);
 	change(test, tbl, index, n, hpa, TCE_RW);
 	tbl->it_ops->release(tbl);
 }

@@ -39,7 +39,7 @@ static int try_levels(struct iommu_table *tbl, bool user, unsigned long fail)
 	if (!user)
 		return pnv_tce_build(tbl, tbl->it_offset + first, 20, PAGE_OFFSET,
 				     DMA_BIDIRECTIONAL, 0);
-	ret = pnv_tce_prealloc(tbl, tbl->it_offset + first, 20);
+	ret = pnv_tce_prealloc(tbl, tbl->it_offset + first, 20, 0);
 	if (!ret)
 		pnv_tce_release(tbl);
 	return ret;
@@ -106,7 +106,7 @@ static void T4_map_without_memory_changes_nothing(struct kunit *test)
 			/* One level more for the next attempt. */
 			ledger.allocs = 0;
 			ledger.fail = 2;
-			if (ret && !pnv_tce_prealloc(tbl, tbl->it_offset + first, 20))
+			if (ret && !pnv_tce_prealloc(tbl, tbl->it_offset + first, 20, 0))
 				pnv_tce_release(tbl);
 		}
 		ledger.fail = 0;
@@ -182,7 +182,7 @@ static void level_maker_round(struct level_maker *m, unsigned long round)
 
 	ledger_meet();
 	if (m->user) {
-		ret = pnv_tce_prealloc(m->tbl, entry, 1);
+		ret = pnv_tce_prealloc(m->tbl, entry, 1, 0);
 		if (!ret)
 			pnv_tce_release(m->tbl);
 	} else {

@@ -148,7 +148,7 @@ static void I6_levels_stay_while_a_map_relies_on_them(struct kunit *test)
 		tbl = ledger_table(test, shape, IOMMU_TABLE_OWNED);
 		a = part_of(tbl, 0);
 		KUNIT_EXPECT_EQ(test, map(tbl, a, 1, ua), 0);
-		KUNIT_EXPECT_EQ(test, pnv_tce_prealloc(tbl, tbl->it_offset + a, 20), 0);
+		KUNIT_EXPECT_EQ(test, pnv_tce_prealloc(tbl, tbl->it_offset + a, 20, 0), 0);
 		ledger.frees = 0;
 		KUNIT_EXPECT_EQ(test, unmap(tbl, 0, tbl->it_size), 0);
 		KUNIT_EXPECT_EQ(test, census(tbl).leaves, 1);
@@ -276,7 +276,7 @@ static void R12_making_levels_ends_on_a_fatal_signal(struct kunit *test)
 
 	allow_signal(SIGKILL);
 	send_sig(SIGKILL, current, 1);
-	ret = pnv_tce_prealloc(tbl, tbl->it_offset, 64 * tbl->it_level_size);
+	ret = pnv_tce_prealloc(tbl, tbl->it_offset, 64 * tbl->it_level_size, 0);
 	mapped = map(tbl, first, 20, ua);
 	flush_signals(current);
 	disallow_signal(SIGKILL);

@@ -233,8 +233,8 @@ static void model_step(struct model *m)
 		model_whole(m, &new, n);
 		return;
 	}
-	MODEL_EQ(m, m->tbl->it_ops->prealloc(m->tbl, m->tbl->it_offset + model_index(m, from), n),
-		 0);
+	MODEL_EQ(m, m->tbl->it_ops->prealloc(m->tbl, m->tbl->it_offset + model_index(m, from), n,
+					     0), 0);
 	model_change(m, &new, from + n - 1);
 	m->tbl->it_ops->release(m->tbl);
 }

@@ -4,9 +4,6 @@
  * nothing. Names carry the defect a case stands for, where there is one.
  */
 #include <fcntl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <linux/capability.h>
 
 #include "fixture.h"
 
@@ -121,19 +118,6 @@ static int map_default(int c, void *mem)
 static int enable_2G(int c, void *mem)
 {
 	return spapr_ioctl(c, VFIO_IOMMU_ENABLE, NULL);
-}
-
-static int limited(rlim_t limit, int (*call)(int c, void *mem), int c, void *mem)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { 0 };
-	struct rlimit memlock = { limit, limit };
-	int ret;
-
-	if (setrlimit(RLIMIT_MEMLOCK, &memlock) || syscall(SYS_capset, &header, none))
-		return -EXDEV;
-	ret = call(c, mem);
-	return spapr_vmlck_kb() > (long)(limit / KB) ? -ERANGE : ret;
 }
 
 TEST_F(v2, register_and_RLIMIT_MEMLOCK)

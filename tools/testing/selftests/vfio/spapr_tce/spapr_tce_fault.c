@@ -4,18 +4,15 @@
  * that says so, to leave counters and earlier mappings alone, and to work when it
  * is tried again.
  *
- * The kernel fails the n-th allocation of a task that writes n to its fail-nth.
  * Every n gets a child of its own, so that allocations that are made once for an
  * mm or a container fail, too.
  */
-#include <fcntl.h>
 #include <sys/wait.h>
 
 #include "fixture.h"
+#include "lib/fault.h"
 
 #define MAX_POINTS	500
-#define FAILSLAB	"/sys/kernel/debug/failslab/"
-#define FAIL_PAGE	"/sys/kernel/debug/fail_page_alloc/"
 #define BIG_WINDOW	(1024 * GB)
 #define FAR_AWAY	(BIG_WINDOW / 2)	/* from the first entry: other levels */
 
@@ -27,14 +24,6 @@ struct state {
 	char *low, *high;
 	char *scattered;			/* of base pages that are all over the place */
 	uint64_t base;
-};
-
-/* What became of the n-th allocation; the exit status of a child. */
-enum outcome {
-	NOT_REACHED = 10,	/* the call makes fewer, and succeeded */
-	FAILED,			/* and the call with it, as it should */
-	SURVIVED,		/* the call found another way */
-	BROKEN,
 };
 
 static int open_both(struct state *st)
@@ -360,24 +349,10 @@ FIXTURE_VARIANT_ADD(fault, v1_UNMAP) {
 	complete_v1_with_mapping, unmap_default, nothing, nothing,
 };
 
-static const char *injection_on(void)
-{
-	if (access("/proc/self/fail-nth", W_OK))
-		return "the kernel has no fault injection";
-	/* Allocations that may wait fail, too, of any size; no stack traces. */
-	if (spapr_write_file(FAILSLAB "ignore-gfp-wait", "N") ||
-	    spapr_write_file(FAILSLAB "verbose", "0") ||
-	    spapr_write_file(FAIL_PAGE "ignore-gfp-wait", "N") ||
-	    spapr_write_file(FAIL_PAGE "min-order", "0") ||
-	    spapr_write_file(FAIL_PAGE "verbose", "0"))
-		return "no failslab and fail_page_alloc in debugfs";
-	return NULL;
-}
-
 FIXTURE_SETUP(fault)
 {
 	int groups = variant->two_groups ? 2 : 1;
-	const char *why = injection_on();
+	const char *why = fault_begin();
 
 	if (!why && !type_supported(VFIO_SPAPR_TCE_v2_IOMMU))
 		why = "no /dev/vfio/vfio, or no container of this type";
@@ -391,32 +366,17 @@ FIXTURE_TEARDOWN(fault)
 {
 }
 
-/* Call with the @n-th allocation failing; whether it came to that. */
-static int call_failing(int (*call)(struct state *st), struct state *st, int n, bool *injected)
-{
-	int fd = open("/proc/self/fail-nth", O_RDWR);
-	char text[16] = "0", zero[] = "0";
-	ssize_t done;
-	int ret;
+/* A call, for fault_call(). */
+struct attempt {
+	int (*call)(struct state *st);
+	struct state *st;
+};
 
-	/* Once without effect, so that no page fault comes between. */
-	if (fd < 0 || pwrite(fd, zero, 1, 0) != 1 || pread(fd, text, sizeof(text), 0) < 1)
-		exit(BROKEN);
-	snprintf(text, sizeof(text), "%d", n);
-	done = pwrite(fd, text, strlen(text), 0);
-	ret = call(st);
-	memset(text, 0, sizeof(text));
-	if (done < 1 || pread(fd, text, sizeof(text) - 1, 0) < 1 || pwrite(fd, zero, 1, 0) != 1)
-		exit(BROKEN);
-	close(fd);
-	*injected = !atoi(text);
-	return ret;
-}
-
-static enum outcome broken(const char *what, int n, long got, long want)
+static int make_attempt(void *arg)
 {
-	printf("# allocation %d: %s: %ld, should be %ld\n", n, what, got, want);
-	return BROKEN;
+	const struct attempt *attempt = arg;
+
+	return attempt->call(attempt->st);
 }
 
 /* Nothing but a default window is left of the failed call, and it works now. */
@@ -428,17 +388,17 @@ static enum outcome after_failure(const struct _fixture_variant_fault *v, struct
 	if (v->default_window && spapr_vmlck_kb() != before[0]) {
 		ret = spapr_remove(st->s.container, 0);
 		if (ret)
-			return broken("removal of the default window", n, ret, 0);
+			return fault_broken("removal of the default window", n, ret, 0);
 	}
 	if (spapr_vmlck_kb() != before[0])
-		return broken("VmLck after the failure", n, spapr_vmlck_kb(), before[0]);
+		return fault_broken("VmLck after the failure", n, spapr_vmlck_kb(), before[0]);
 	if (spapr_pins_held() != before[1])
-		return broken("pins after the failure", n, spapr_pins_held(), before[1]);
+		return fault_broken("pins after the failure", n, spapr_pins_held(), before[1]);
 	ret = v->check(st);
 	if (ret)
-		return broken("check after the failure", n, ret, 0);
+		return fault_broken("check after the failure", n, ret, 0);
 	ret = v->call(st);
-	return ret ? broken("second try", n, ret, 0) : FAILED;
+	return ret ? fault_broken("second try", n, ret, 0) : FAILED;
 }
 
 /* One child's life: the state, the call, its failure or success, the end. */
@@ -446,6 +406,7 @@ static enum outcome fail_one(const struct _fixture_variant_fault *v,
 			     const struct spapr_device *dev, int n)
 {
 	struct state st = { .dev = dev, .other_group = -1 };
+	struct attempt attempt = { v->call, &st };
 	long start[2], before[2];
 	enum outcome outcome;
 	bool injected;
@@ -457,13 +418,13 @@ static enum outcome fail_one(const struct _fixture_variant_fault *v,
 	start[1] = spapr_pins_held();
 	ret = v->prepare(&st);
 	if (ret)
-		return broken("preparation", n, ret, 0);
+		return fault_broken("preparation", n, ret, 0);
 	before[0] = spapr_vmlck_kb();
 	before[1] = spapr_pins_held();
 
-	ret = call_failing(v->call, &st, n, &injected);
+	ret = fault_call(make_attempt, &attempt, n, &injected);
 	if (ret && (!injected || ret != -ENOMEM))
-		return broken("result", n, ret, injected ? -ENOMEM : 0);
+		return fault_broken("result", n, ret, injected ? -ENOMEM : 0);
 	if (ret)
 		outcome = after_failure(v, &st, n, before);
 	else
@@ -473,14 +434,14 @@ static enum outcome fail_one(const struct _fixture_variant_fault *v,
 
 	ret = v->undo(&st);
 	if (ret)
-		return broken("undoing the call", n, ret, 0);
+		return fault_broken("undoing the call", n, ret, 0);
 	if (st.other_group >= 0)
 		close(st.other_group);
 	spapr_teardown(&st.s);
 	if (spapr_vmlck_kb() != start[0])
-		return broken("VmLck at the end", n, spapr_vmlck_kb(), start[0]);
+		return fault_broken("VmLck at the end", n, spapr_vmlck_kb(), start[0]);
 	if (spapr_pins_held() != start[1])
-		return broken("pins at the end", n, spapr_pins_held(), start[1]);
+		return fault_broken("pins at the end", n, spapr_pins_held(), start[1]);
 	return outcome;
 }
 

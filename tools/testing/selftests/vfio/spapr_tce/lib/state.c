@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See state.h. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <linux/capability.h>
 
 #include "../../../kselftest.h"
 #include "state.h"
@@ -74,7 +78,7 @@ bool state_end_counters(struct spapr_state *st)
 {
 	spapr_teardown(&st->s);
 	pins_settled(st->pins);
-	if (spapr_vmlck_kb() == st->vmlck && spapr_pins_held() == st->pins)
+	if (vmlck_settled(st->vmlck) == st->vmlck && spapr_pins_held() == st->pins)
 		return true;
 	printf("# VmLck %ld -> %ld kB, pins held %ld -> %ld\n", st->vmlck, spapr_vmlck_kb(),
 	       st->pins, spapr_pins_held());
@@ -84,6 +88,15 @@ bool state_end_counters(struct spapr_state *st)
 bool state_end(struct spapr_state *st)
 {
 	return state_end_counters(st) && memory_is_back(st);
+}
+
+long vmlck_settled(long kb)
+{
+	int tries;
+
+	for (tries = 0; tries < 1000 && spapr_vmlck_kb() != kb; tries++)
+		usleep(20000);
+	return spapr_vmlck_kb();
 }
 
 long pins_settled(long pins)
@@ -101,4 +114,38 @@ bool all_bytes(const char *p, size_t size, char value)
 		if (*p++ != value)
 			return false;
 	return true;
+}
+
+int limited(unsigned long limit, int (*call)(int c, void *mem), int c, void *mem)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { 0 };
+	struct rlimit memlock = { limit, limit };
+	int ret;
+
+	if (setrlimit(RLIMIT_MEMLOCK, &memlock) || syscall(SYS_capset, &header, none))
+		return -EXDEV;
+	ret = call(c, mem);
+	return spapr_vmlck_kb() > (long)(limit / KB) ? -ERANGE : ret;
+}
+
+struct loss loss_begin(void)
+{
+	return (struct loss) { spapr_memory_kb(), spapr_vmlck_kb() };
+}
+
+bool loss_is_none(const struct loss *before)
+{
+	long vmlck = spapr_vmlck_kb() - before->vmlck_kb, memory = 0;
+	int tries;
+
+	for (tries = 0; tries < 100; tries++, usleep(100000)) {
+		memory = before->memory_kb - spapr_memory_kb();
+		if (memory <= memory_slack_kb() || freed_memory_is_kept())
+			break;
+	}
+	if (!vmlck && tries < 100)
+		return true;
+	printf("# lost: %ld kB of memory, %ld kB charged\n", memory, vmlck);
+	return false;
 }

@@ -62,6 +62,26 @@ bool state_end(struct spapr_state *st);
 /* Waits until @pins are held, but not for ever; how many there are then. */
 long pins_settled(long pins);
 
+/* The same for VmLck: windows of guests are freed shortly after their end. */
+long vmlck_settled(long kb);
+
+/*
+ * What @call says to a process that may lock @limit bytes; -ERANGE when it locked more. For a
+ * child: there is no way back.
+ */
+int limited(unsigned long limit, int (*call)(int c, void *mem), int c, void *mem);
+
+/* What rounds of calls leave behind: @LOSS_ROUNDS of 4 MB each are more than a test may miss. */
+#define LOSS_ROUNDS	40
+
+struct loss {
+	long memory_kb;
+	long vmlck_kb;
+};
+
+struct loss loss_begin(void);
+bool loss_is_none(const struct loss *before);
+
 bool all_bytes(const char *p, size_t size, char value);
 
 #endif /* SPAPR_TCE_STATE_H */

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a TCE table has beside its TCEs: who pays for it, and who watches it.
+ *
+ * A table for user space is charged to locked_vm, and keeps its charge until its
+ * memory is freed.  A guest may have the table for a little longer than its
+ * window lives.  KVM watches it to let go of it when the window is closed.
+ *
+ * Cannot fail: the end of a charge, taking a watch off.
+ */
+
+#include <linux/atomic.h>
+#include <linux/cleanup.h>
+#include <linux/export.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/spinlock.h>
+#include <linux/wait_bit.h>
+
+#include <asm/iommu.h>
+#include <asm/iommu_tce.h>
+
+/**
+ * iommu_group_table_get() - a table that a group has as its window
+ * @table_group: the group
+ * @num: number of the window
+ *
+ * Context: Any, virtual mode; windows may come and go meanwhile.
+ * Return: the table with a reference, or NULL.
+ */
+struct iommu_table *iommu_group_table_get(struct iommu_table_group *table_group,
+					  unsigned int num)
+{
+	struct iommu_table *tbl;
+
+	/* The memory of a table is freed after a grace period. */
+	guard(rcu)();
+	tbl = READ_ONCE(table_group->tables[num]);
+	return tbl ? iommu_tce_table_get(tbl) : NULL;
+}
+EXPORT_SYMBOL_GPL(iommu_group_table_get);
+
+/* Guards &iommu_table.it_watches of all tables, which hardly ever change. */
+static DEFINE_SPINLOCK(watches_lock);
+
+/**
+ * iommu_tce_watch() - be told when a table is closed
+ * @tbl: a table that records owners, with a reference
+ * @watch: &iommu_tce_watch.closed is set.  Takes a reference to @tbl of its own,
+ *	for iommu_tce_watch_put() after the closing or iommu_tce_unwatch()
+ *
+ * Context: Process.
+ * Return: 0; -ENODEV when the table is closed, or is about to be.
+ */
+int iommu_tce_watch(struct iommu_table *tbl, struct iommu_tce_watch *watch)
+{
+	bool closed;
+
+	spin_lock(&watches_lock);
+	/* Either this sees that it is closed, or iommu_tce_tell_watches() sees the watch. */
+	closed = READ_ONCE(tbl->it_closed);
+	if (!closed) {
+		iommu_tce_table_get(tbl);
+		atomic_inc(&tbl->it_watched);
+		hlist_add_head(&watch->node, &tbl->it_watches);
+	}
+	spin_unlock(&watches_lock);
+	return closed ? -ENODEV : 0;
+}
+EXPORT_SYMBOL_GPL(iommu_tce_watch);
+
+/**
+ * iommu_tce_unwatch() - take a watch off its table
+ * @watch: the watch
+ *
+ * Context: Process; not from &iommu_tce_watch.closed.
+ * Return: false if the table was closed: &iommu_tce_watch.closed has been called, and has
+ * returned.
+ */
+bool iommu_tce_unwatch(struct iommu_tce_watch *watch)
+{
+	bool watching;
+
+	spin_lock(&watches_lock);
+	watching = !hlist_unhashed(&watch->node);
+	if (watching)
+		hlist_del_init(&watch->node);
+	spin_unlock(&watches_lock);
+	return watching;
+}
+EXPORT_SYMBOL_GPL(iommu_tce_unwatch);
+
+/**
+ * iommu_tce_watch_put() - put the reference to a table that a watch had
+ * @tbl: the table; the watch is off
+ *
+ * Context: Process, may sleep.
+ */
+void iommu_tce_watch_put(struct iommu_table *tbl)
+{
+	/*
+	 * Who waits for the watches puts the last reference, and with it the
+	 * charge: so this one goes first.  The memory stays for a grace period.
+	 */
+	scoped_guard(rcu) {
+		if (refcount_dec_not_one(&tbl->it_kref.refcount)) {
+			if (atomic_dec_and_test(&tbl->it_watched))
+				wake_up_var(&tbl->it_watched);
+			return;
+		}
+	}
+	iommu_tce_table_put(tbl);
+}
+EXPORT_SYMBOL_GPL(iommu_tce_watch_put);
+
+/**
+ * iommu_tce_wait_watches() - wait until nobody has a table any more who watched it
+ * @tbl: a table that is closed
+ *
+ * That may take as long as user space likes, so no lock must be held that somebody else waits
+ * for.
+ *
+ * Context: Process, sleeps.
+ * Return: 0 or -EINTR after a fatal signal.
+ */
+int iommu_tce_wait_watches(struct iommu_table *tbl)
+{
+	return wait_var_event_killable(&tbl->it_watched,
+				       !atomic_read(&tbl->it_watched)) ?
+		       -EINTR :
+		       0;
+}
+EXPORT_SYMBOL_GPL(iommu_tce_wait_watches);
+
+/* Tables that are closed, and still charged because watches have them. */
+static HLIST_HEAD(leaving);
+
+/**
+ * iommu_tce_tell_watches() - tell the watches of a table that it is closed
+ * @tbl: a table that is closed and empty
+ *
+ * Context: Process, may sleep.
+ */
+void iommu_tce_tell_watches(struct iommu_table *tbl)
+{
+	struct iommu_tce_watch *watch;
+
+	scoped_guard(spinlock, &watches_lock)
+		if (atomic_read(&tbl->it_watched) && tbl->it_payer &&
+		    hlist_unhashed(&tbl->it_leaving))
+			hlist_add_head(&tbl->it_leaving, &leaving);
+	/* No new ones come, as the table is closed. */
+	do {
+		spin_lock(&watches_lock);
+		watch = hlist_entry_safe(tbl->it_watches.first,
+					 struct iommu_tce_watch, node);
+		if (watch) {
+			hlist_del_init(&watch->node);
+			watch->closed(watch);
+		}
+		spin_unlock(&watches_lock);
+		cond_resched();
+	} while (watch);
+}
+
+static bool has_leaving(const struct mm_struct *mm)
+{
+	const struct iommu_table *tbl;
+
+	spin_lock(&watches_lock);
+	hlist_for_each_entry(tbl, &leaving, it_leaving)
+		if (tbl->it_payer == mm)
+			break;
+	spin_unlock(&watches_lock);
+	return tbl;
+}
+
+/**
+ * iommu_tce_wait_leaving() - wait for tables that are closed and still charged
+ * @mm: who pays for them
+ *
+ * For somebody who has met the limit of locked_vm.  As iommu_tce_wait_watches(), it may take as
+ * long as user space likes.
+ *
+ * Context: Process, sleeps.
+ * Return: 0 or -EINTR after a fatal signal.
+ */
+int iommu_tce_wait_leaving(struct mm_struct *mm)
+{
+	return wait_var_event_killable(&leaving, !has_leaving(mm)) ? -EINTR : 0;
+}
+EXPORT_SYMBOL_GPL(iommu_tce_wait_leaving);
+
+/**
+ * iommu_tce_charge_to() - make a table keep its charge to locked_vm
+ * @tbl: a table that nobody else knows yet
+ * @mm: whose locked_vm has been charged; the table keeps it
+ * @pages: how many pages
+ *
+ * The charge ends when the last reference to the table has gone, which a guest may have for
+ * longer than the window lives.
+ *
+ * Context: Any, virtual mode.
+ */
+void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm,
+			 unsigned long pages)
+{
+	mmgrab(mm);
+	tbl->it_payer = mm;
+	tbl->it_charged = pages;
+}
+EXPORT_SYMBOL_GPL(iommu_tce_charge_to);
+
+/**
+ * iommu_tce_uncharge() - take the charge of a table back, if it has one
+ * @tbl: a table whose memory has been freed, or one that nobody pays for any longer
+ *
+ * Context: Process, may sleep for the mmap_lock of the mm that pays.
+ */
+void iommu_tce_uncharge(struct iommu_table *tbl)
+{
+	if (!tbl->it_payer)
+		return;
+	account_locked_vm(tbl->it_payer, tbl->it_charged, false);
+	scoped_guard(spinlock, &watches_lock)
+		hlist_del_init(&tbl->it_leaving);
+	wake_up_var(&leaving);
+	mmdrop(tbl->it_payer);
+	tbl->it_payer = NULL;
+}
+EXPORT_SYMBOL_GPL(iommu_tce_uncharge);

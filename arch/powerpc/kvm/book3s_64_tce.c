@@ -1,0 +1,599 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * DMA windows of guests: how they, their views and their links come and go.
+ *
+ * User space makes a window with KVM_CREATE_SPAPR_TCE(_64), which returns a file
+ * descriptor.  Closing it ends the window.  All memory of the view is charged to
+ * locked_vm at once, as if the guest had filled it, and allocated when it does.
+ *
+ * KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE links a window to the table that a group has
+ * at the same bus address, if that table points to memory of this VM (v2
+ * containers only).  Groups of one container share tables, so a link has a list
+ * of the groups for which it was made, and goes with the last of them.
+ *
+ * The container may remove the window meanwhile.  It tells us when its table is
+ * closed and empty (&struct iommu_tce_watch).  The link is dead then, and all
+ * hypercalls but H_GET_TCE go to user space, which has removed the window and
+ * knows what to do.
+ *
+ * Nothing here waits for hypercalls.  What they may use is freed when they are
+ * over (&struct kvm_tce_end).
+ */
+
+#include <linux/anon_inodes.h>
+#include <linux/cleanup.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/overflow.h>
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+#include <linux/workqueue.h>
+
+#include <asm/kvm_ppc.h>
+#include "book3s_64_tce.h"
+
+static struct workqueue_struct *ends;
+
+static void end_rcu(struct rcu_head *rcu)
+{
+	struct kvm_tce_end *end = container_of(rcu, struct kvm_tce_end, rcu);
+	struct kvm_tce *tce = &end->kvm->arch.tce;
+
+	if (llist_add(&end->node, &tce->ended))
+		queue_work(ends, &tce->end);
+}
+
+/* Do what @fn does when all hypercalls of the VM that run now are over.  Context: Any. */
+static void end_later(struct kvm_tce_end *end, struct kvm *kvm,
+		      void (*fn)(struct kvm_tce_end *end))
+{
+	kvm_get_kvm(kvm);
+	end->kvm = kvm;
+	end->fn = fn;
+	call_srcu(&kvm->srcu, &end->rcu, end_rcu);
+}
+
+/* One work item for a VM: it may wait for the mmap_lock, which only holds this VM up. */
+static void end_work(struct work_struct *work)
+{
+	struct kvm *kvm = container_of(work, struct kvm, arch.tce.end);
+	struct kvm_tce_end *end, *next;
+	unsigned int refs = 0;
+
+	llist_for_each_entry_safe(end, next,
+				  llist_del_all(&kvm->arch.tce.ended), node) {
+		end->fn(end);
+		refs++;
+		cond_resched();
+	}
+	/* The last one may free the VM. */
+	while (refs--)
+		kvm_put_kvm(kvm);
+}
+
+void kvm_tce_init_vm(struct kvm *kvm)
+{
+	mutex_init(&kvm->arch.tce.lock);
+	INIT_WORK(&kvm->arch.tce.end, end_work);
+}
+
+int kvm_tce_init(void)
+{
+	ends = alloc_workqueue("kvm_tce", WQ_UNBOUND, 0);
+	return ends ? 0 : -ENOMEM;
+}
+
+/* No VM is left. */
+void kvm_tce_exit(void)
+{
+	destroy_workqueue(ends);
+}
+
+/* ---- views ---- */
+
+static unsigned long view_pages(u64 size)
+{
+	return DIV_ROUND_UP_ULL(size, KVM_TCE_PER_PAGE);
+}
+
+static unsigned long view_directories(u64 size)
+{
+	return DIV_ROUND_UP(view_pages(size), KVM_TCE_PER_PAGE);
+}
+
+/* Pages of locked_vm for a window: its view when full, and what finds it. */
+static unsigned long view_charge(u64 size)
+{
+	unsigned long pages = view_pages(size);
+	unsigned long bytes =
+		sizeof(struct kvm_tce_liobn) + pages * sizeof(u64 *);
+
+	return pages + DIV_ROUND_UP(bytes, PAGE_SIZE);
+}
+
+/* Make the zeroed page that @slot is to point to, unless it is there. */
+static void *view_page_make(void **slot)
+{
+	void *page = *slot;
+
+	if (page)
+		return page;
+	page = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	/* Pairs with kvm_tce_view(). */
+	smp_store_release(slot, page);
+	return page;
+}
+
+/**
+ * kvm_tce_view_make() - make the page of a view exist that has the word of an entry
+ * @liobn: the window
+ * @index: the entry, relative to the window
+ *
+ * Context: Process, may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int kvm_tce_view_make(struct kvm_tce_liobn *liobn, unsigned long index)
+{
+	const unsigned long page = index / KVM_TCE_PER_PAGE;
+	u64 **directory;
+
+	if (kvm_tce_view(liobn, index))
+		return 0;
+	guard(mutex)(&liobn->view_lock);
+	directory =
+		view_page_make((void **)&liobn->view[page / KVM_TCE_PER_PAGE]);
+	if (!directory ||
+	    !view_page_make((void **)&directory[page % KVM_TCE_PER_PAGE]))
+		return -ENOMEM;
+	return 0;
+}
+
+static void view_free(struct kvm_tce_liobn *liobn)
+{
+	unsigned long i, j;
+	u64 **directory;
+
+	for (i = 0; i < view_directories(liobn->size); i++) {
+		directory = liobn->view[i];
+		for (j = 0; directory && j < KVM_TCE_PER_PAGE; j++) {
+			free_page((unsigned long)directory[j]);
+			cond_resched();
+		}
+		free_page((unsigned long)directory);
+	}
+}
+
+static vm_fault_t view_fault(struct vm_fault *vmf)
+{
+	struct kvm_tce_liobn *liobn = vmf->vma->vm_file->private_data;
+	unsigned long index = vmf->pgoff * KVM_TCE_PER_PAGE;
+
+	if (vmf->pgoff >= view_pages(liobn->size))
+		return VM_FAULT_SIGBUS;
+	if (kvm_tce_view_make(liobn, index))
+		return VM_FAULT_OOM;
+	vmf->page = virt_to_page(kvm_tce_view(liobn, index));
+	get_page(vmf->page);
+	return 0;
+}
+
+static const struct vm_operations_struct view_vm_ops = {
+	.fault = view_fault,
+};
+
+static int view_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	vma->vm_ops = &view_vm_ops;
+	return 0;
+}
+
+/* ---- links ---- */
+
+static void link_put(struct kvm_tce_link *link)
+{
+	if (refcount_dec_and_test(&link->ref))
+		kfree(link);
+}
+
+static void link_put_table(struct kvm_tce_end *end)
+{
+	struct kvm_tce_link *link = container_of(end, struct kvm_tce_link, put);
+
+	iommu_tce_watch_put(link->old);
+	link_put(link);
+}
+
+static void link_gone(struct kvm_tce_end *end)
+{
+	link_put(container_of(end, struct kvm_tce_link, gone));
+}
+
+/* Put the reference to the table, which the watch is off.  Context: Any. */
+static void link_put_later(struct kvm_tce_link *link, struct iommu_table *tbl)
+{
+	link->old = tbl;
+	refcount_inc(&link->ref);
+	end_later(&link->put, link->kvm, link_put_table);
+}
+
+/* The link is in the list of a window, which keeps the VM.  It is dead now. */
+static void link_closed(struct iommu_tce_watch *watch)
+{
+	struct kvm_tce_link *link =
+		container_of(watch, struct kvm_tce_link, watch);
+	struct iommu_table *tbl = link->tbl;
+
+	WRITE_ONCE(link->tbl, NULL);
+	link_put_later(link, tbl);
+}
+
+static struct kvm_tce_link *link_alloc(struct kvm *kvm)
+{
+	struct kvm_tce_link *link = kzalloc_obj(*link, GFP_KERNEL_ACCOUNT);
+
+	if (!link)
+		return NULL;
+	link->kvm = kvm;
+	link->watch.closed = link_closed;
+	refcount_set(&link->ref, 1);
+	INIT_LIST_HEAD(&link->users);
+	return link;
+}
+
+/* Take a link off its window and its table. */
+static void link_unlink(struct kvm_tce_link *link)
+{
+	lockdep_assert_held(&link->kvm->arch.tce.lock);
+	list_del_rcu(&link->next);
+	/* Who has found it goes on with the table. */
+	if (iommu_tce_unwatch(&link->watch))
+		link_put_later(link, link->tbl);
+	end_later(&link->gone, link->kvm, link_gone);
+}
+
+static struct kvm_tce_user *link_user(struct kvm_tce_link *link,
+				      const struct iommu_group *group)
+{
+	struct kvm_tce_user *user;
+
+	list_for_each_entry(user, &link->users, next)
+		if (user->group == group)
+			return user;
+	return NULL;
+}
+
+static void user_free(struct kvm_tce_user *user)
+{
+	list_del(&user->next);
+	kfree(user);
+}
+
+/* Take off a link of which @group was the last user, or all that it has if it is NULL. */
+static void link_drop_user(struct kvm_tce_link *link,
+			   const struct iommu_group *group)
+{
+	struct kvm_tce_user *user, *next;
+
+	list_for_each_entry_safe(user, next, &link->users, next)
+		if (!group || user->group == group)
+			user_free(user);
+	if (list_empty(&link->users))
+		link_unlink(link);
+}
+
+/*
+ * The table of a group for a window of a guest: at the same bus address, as
+ * large, with pages that are no larger, and pointing to memory of this VM.
+ * Return: with a reference, or NULL.
+ */
+static struct iommu_table *table_for(const struct kvm_tce_liobn *liobn,
+				     struct iommu_table_group *table_group)
+{
+	struct iommu_table *tbl;
+	unsigned int num, shift;
+
+	for (num = 0; num < IOMMU_TABLE_GROUP_MAX_TABLES; num++) {
+		tbl = iommu_group_table_get(table_group, num);
+		if (!tbl)
+			continue;
+		shift = liobn->page_shift - tbl->it_page_shift;
+		if (READ_ONCE(tbl->it_mm) == liobn->kvm->mm &&
+		    tbl->it_page_shift <= liobn->page_shift &&
+		    tbl->it_offset == liobn->offset << shift &&
+		    tbl->it_size >> shift >= liobn->size)
+			return tbl;
+		iommu_tce_table_put(tbl);
+	}
+	return NULL;
+}
+
+/* Let a new link tie the window to a table.  Return: 0; -ENODEV if it is closed. */
+static int link_add(struct kvm_tce_liobn *liobn, struct kvm_tce_link *link,
+		    struct iommu_table *tbl)
+{
+	int ret;
+
+	link->tbl = tbl;
+	link->sub_shift = liobn->page_shift - tbl->it_page_shift;
+	/* From here on it may die at any moment. */
+	ret = iommu_tce_watch(tbl, &link->watch);
+	if (!ret)
+		list_add_tail_rcu(&link->next, &liobn->links);
+	return ret;
+}
+
+static struct kvm_tce_link *link_find(const struct kvm_tce_liobn *liobn,
+				      const struct iommu_table *tbl)
+{
+	struct kvm_tce_link *link;
+
+	list_for_each_entry(link, &liobn->links, next)
+		if (READ_ONCE(link->tbl) == tbl)
+			return link;
+	return NULL;
+}
+
+static void links_prune(struct kvm_tce_liobn *liobn)
+{
+	struct kvm_tce_link *link, *next;
+
+	list_for_each_entry_safe(link, next, &liobn->links, next)
+		if (!READ_ONCE(link->tbl))
+			link_drop_user(link, NULL);
+}
+
+/**
+ * struct kvm_tce_set - what KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE needs
+ * @link: a new link; NULL once it is used
+ * @user: a new user of a link; NULL once it is used
+ */
+struct kvm_tce_set {
+	struct kvm_tce_link *link;
+	struct kvm_tce_user *user;
+};
+
+static int set_link(struct kvm_tce_set *set, struct kvm_tce_liobn *liobn,
+		    struct iommu_table *tbl)
+{
+	struct kvm_tce_link *link;
+	int ret;
+
+	guard(mutex)(&liobn->kvm->arch.tce.lock);
+	links_prune(liobn);
+	link = link_find(liobn, tbl);
+	if (!link) {
+		link = set->link;
+		ret = link_add(liobn, link, tbl);
+		if (ret)
+			return ret;
+		set->link = NULL;
+	}
+	if (!link_user(link, set->user->group)) {
+		list_add(&set->user->next, &link->users);
+		set->user = NULL;
+	}
+	return 0;
+}
+
+static int attach(struct kvm_tce_liobn *liobn, const struct iommu_group *group,
+		  struct iommu_table *tbl)
+{
+	struct kvm_tce_set set = {
+		.link = link_alloc(liobn->kvm),
+		.user = kzalloc_obj(*set.user, GFP_KERNEL_ACCOUNT),
+	};
+	int ret = -ENOMEM;
+
+	if (set.link && set.user) {
+		set.user->group = group;
+		ret = set_link(&set, liobn, tbl);
+	}
+	kfree(set.link);
+	kfree(set.user);
+	return ret;
+}
+
+static const struct file_operations liobn_fops;
+
+/**
+ * kvm_spapr_tce_attach_iommu_group() - link a window of a guest to the table of a group
+ * @kvm: the VM
+ * @tablefd: the window, from kvm_vm_ioctl_create_spapr_tce()
+ * @grp: the group; kept by the caller until kvm_spapr_tce_release_iommu_group()
+ *
+ * Context: Process, may sleep.
+ * Return: 0, also if they are linked already; -EBADF, -EINVAL when @tablefd is no window of
+ * this VM, or @grp has no table for it that points to memory of this VM; -ENODEV when @grp is
+ * not one of TCE tables, or its window is just going; -ENOMEM.
+ */
+long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
+				      struct iommu_group *grp)
+{
+	struct iommu_table_group *table_group = iommu_group_get_iommudata(grp);
+	struct kvm_tce_liobn *liobn;
+	struct iommu_table *tbl;
+	int ret;
+
+	CLASS(fd, f)(tablefd);
+	if (fd_empty(f))
+		return -EBADF;
+	liobn = fd_file(f)->private_data;
+	if (fd_file(f)->f_op != &liobn_fops || liobn->kvm != kvm)
+		return -EINVAL;
+	if (!table_group)
+		return -ENODEV;
+	tbl = table_for(liobn, table_group);
+	if (!tbl)
+		return -EINVAL;
+	ret = attach(liobn, grp, tbl);
+	iommu_tce_table_put(tbl);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(kvm_spapr_tce_attach_iommu_group);
+
+static void liobn_drop_user(struct kvm_tce_liobn *liobn,
+			    const struct iommu_group *group)
+{
+	struct kvm_tce_link *link, *next;
+
+	list_for_each_entry_safe(link, next, &liobn->links, next)
+		if (link_user(link, group))
+			link_drop_user(link, group);
+}
+
+/**
+ * kvm_spapr_tce_release_iommu_group() - undo kvm_spapr_tce_attach_iommu_group()
+ * @kvm: the VM
+ * @grp: the group; its links to all windows go, but for those that others have too
+ *
+ * Hypercalls that are running may use them a little longer.
+ *
+ * Context: Process, may sleep.  Cannot fail.
+ */
+void kvm_spapr_tce_release_iommu_group(struct kvm *kvm, struct iommu_group *grp)
+{
+	struct kvm_tce_liobn *liobn;
+	unsigned int i;
+
+	guard(mutex)(&kvm->arch.tce.lock);
+	for (i = 0; i < ARRAY_SIZE(kvm->arch.tce.liobns); i++)
+		hlist_for_each_entry(liobn, &kvm->arch.tce.liobns[i], node)
+			liobn_drop_user(liobn, grp);
+}
+EXPORT_SYMBOL_GPL(kvm_spapr_tce_release_iommu_group);
+
+/* ---- windows ---- */
+
+static void liobn_free(struct kvm_tce_end *end)
+{
+	struct kvm_tce_liobn *liobn =
+		container_of(end, struct kvm_tce_liobn, gone);
+	struct kvm *kvm = liobn->kvm;
+
+	view_free(liobn);
+	account_locked_vm(kvm->mm, liobn->charged, false);
+	kfree(liobn);
+	if (atomic_dec_and_test(&kvm->arch.tce.leaving))
+		wake_up_var(&kvm->arch.tce.leaving);
+}
+
+static int liobn_release(struct inode *inode, struct file *file)
+{
+	struct kvm_tce_liobn *liobn = file->private_data;
+	struct kvm_tce_link *link, *next;
+	struct kvm *kvm = liobn->kvm;
+
+	scoped_guard(mutex, &kvm->arch.tce.lock) {
+		hlist_del_rcu(&liobn->node);
+		list_for_each_entry_safe(link, next, &liobn->links, next)
+			link_drop_user(link, NULL);
+	}
+	atomic_inc(&kvm->arch.tce.leaving);
+	end_later(&liobn->gone, kvm, liobn_free);
+	kvm_put_kvm(kvm);
+	return 0;
+}
+
+static const struct file_operations liobn_fops = {
+	.owner = THIS_MODULE,
+	.mmap = view_mmap,
+	.release = liobn_release,
+};
+
+/*
+ * Charge a window to locked_vm.  Where the limit is met, that may be by windows which have been
+ * closed, here or in a container, and are about to be freed: wait for them.
+ */
+static int liobn_charge(struct kvm *kvm, unsigned long pages)
+{
+	atomic_t *leaving = &kvm->arch.tce.leaving;
+	int ret;
+
+	ret = account_locked_vm(kvm->mm, pages, true);
+	if (ret != -ENOMEM)
+		return ret;
+	ret = wait_var_event_killable(leaving, !atomic_read(leaving));
+	ret = ret ?: iommu_tce_wait_leaving(kvm->mm);
+	return ret ? -EINTR : account_locked_vm(kvm->mm, pages, true);
+}
+
+/* Return: the window, charged, or an errno. */
+static struct kvm_tce_liobn *
+liobn_alloc(struct kvm *kvm, const struct kvm_create_spapr_tce_64 *args)
+{
+	struct kvm_tce_liobn *liobn;
+	unsigned long charge = view_charge(args->size);
+	int ret;
+
+	ret = liobn_charge(kvm, charge);
+	if (ret)
+		return ERR_PTR(ret);
+	liobn = kzalloc(struct_size(liobn, view, view_directories(args->size)),
+			GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!liobn) {
+		account_locked_vm(kvm->mm, charge, false);
+		return ERR_PTR(-ENOMEM);
+	}
+	liobn->kvm = kvm;
+	liobn->liobn = args->liobn;
+	liobn->page_shift = args->page_shift;
+	liobn->offset = args->offset;
+	liobn->size = args->size;
+	liobn->charged = charge;
+	INIT_LIST_HEAD(&liobn->links);
+	mutex_init(&liobn->view_lock);
+	return liobn;
+}
+
+/* Give a window a file descriptor, and let hypercalls find it. */
+static int liobn_publish(struct kvm *kvm, struct kvm_tce_liobn *liobn)
+{
+	int fd;
+
+	guard(mutex)(&kvm->arch.tce.lock);
+	if (kvm_tce_find(kvm, liobn->liobn))
+		return -EBUSY;
+	kvm_get_kvm(kvm);
+	fd = anon_inode_getfd("kvm-spapr-tce", &liobn_fops, liobn,
+			      O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		kvm_put_kvm_no_destroy(kvm);
+	else
+		hlist_add_head_rcu(&liobn->node,
+				   kvm_tce_bucket(kvm, liobn->liobn));
+	return fd;
+}
+
+/**
+ * kvm_vm_ioctl_create_spapr_tce() - KVM_CREATE_SPAPR_TCE_64: make a window
+ * @kvm: the VM
+ * @args: number, page size, place and size of the window
+ *
+ * Context: Process, may sleep.
+ * Return: a file descriptor; -EINVAL for a window that cannot be, -EBUSY when the number is in
+ * use, -ENOMEM when there is no memory, or no more of it may be locked; -EINTR after a fatal signal
+ * in a wait for windows that are about to be freed; -EMFILE.
+ */
+int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
+				  struct kvm_create_spapr_tce_64 *args)
+{
+	struct kvm_tce_liobn *liobn;
+	u64 end;
+	int fd;
+
+	if (!args->size || args->page_shift < 12 || args->page_shift > 34 ||
+	    check_add_overflow(args->offset, args->size, &end) ||
+	    end > U64_MAX >> args->page_shift)
+		return -EINVAL;
+	liobn = liobn_alloc(kvm, args);
+	if (IS_ERR(liobn))
+		return PTR_ERR(liobn);
+	fd = liobn_publish(kvm, liobn);
+	if (fd < 0) {
+		account_locked_vm(kvm->mm, liobn->charged, false);
+		kfree(liobn);
+	}
+	return fd;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * DMA windows of guests: what KVM knows of them, and how their entries are found.
+ *
+ * A guest calls a window by its LIOBN.  Its view is what the guest has put into
+ * the window, word by word: what H_GET_TCE returns, and what user space reads to
+ * emulate devices.  A link ties the window to a TCE table of the hardware, so
+ * that what the guest puts in also goes there.
+ *
+ * book3s_64_tce.c makes and frees all three, book3s_64_tce_hcall.c has the
+ * hypercalls.
+ *
+ * Locks, outermost first: that of the kvm-vfio device, &kvm_tce.lock,
+ * &kvm_tce_liobn.view_lock.  Hypercalls take none of the first two: they find
+ * everything inside one SRCU read section of the VM (kvm->srcu) and use it there.
+ * Whatever they may have found is unlinked first and freed after they are gone.
+ */
+#ifndef _POWERPC_KVM_BOOK3S_64_TCE_H
+#define _POWERPC_KVM_BOOK3S_64_TCE_H
+
+#include <linux/hash.h>
+#include <linux/kvm_host.h>
+#include <linux/list.h>
+#include <linux/llist.h>
+#include <linux/mutex.h>
+#include <linux/nospec.h>
+#include <linux/rculist.h>
+#include <linux/refcount.h>
+#include <linux/srcu.h>
+
+#include <asm/iommu.h>
+#include <asm/iommu_tce.h>
+#include <asm/page.h>
+
+/* Words in a page of a view; pointers in a page of its directory. */
+#define KVM_TCE_PER_PAGE (PAGE_SIZE / sizeof(u64))
+
+/**
+ * struct kvm_tce_end - work to do once hypercalls that run now are over
+ * @rcu: waits for them
+ * @node: in &kvm_tce.ended
+ * @kvm: the VM, with a reference
+ * @fn: does the work; may sleep
+ *
+ * Nobody waits for it: the caller may be closing a file on behalf of somebody else, or hold locks,
+ * and a hypercall may be behind a page fault that takes as long as user space likes.
+ */
+struct kvm_tce_end {
+	struct rcu_head rcu;
+	struct llist_node node;
+	struct kvm *kvm;
+	void (*fn)(struct kvm_tce_end *end);
+};
+
+/**
+ * struct kvm_tce_liobn - a window of a guest
+ * @node: in &kvm_tce.liobns; written under &kvm_tce.lock
+ * @kvm: the VM, with a reference
+ * @liobn: its number
+ * @page_shift: log2 of the guest's IOMMU page size
+ * @offset: bus address of the window, in IOMMU pages
+ * @size: in IOMMU pages
+ * @charged: pages of locked_vm that are charged for it
+ * @links: the hardware tables; written under &kvm_tce.lock
+ * @gone: frees the window
+ * @view_lock: taken to add pages to @view
+ * @view: directories of pages of the view, by linear address; what is missing
+ *	reads as 0; pages are only added
+ *
+ * Lives as long as its file, and until hypercalls are over.  All but @links and @view is
+ * constant.
+ */
+struct kvm_tce_liobn {
+	struct hlist_node node;
+	struct kvm *kvm;
+	u64 liobn;
+	u32 page_shift;
+	u64 offset;
+	u64 size;
+	unsigned long charged;
+	struct list_head links;
+	struct kvm_tce_end gone;
+	struct mutex view_lock; /* for new pages in view */
+	u64 **view[];
+};
+
+/**
+ * struct kvm_tce_link - ties a window of a guest to a hardware table
+ * @next: in &kvm_tce_liobn.links
+ * @kvm: the VM
+ * @tbl: the table, with a reference; NULL once its window has gone (the link is dead).
+ *	Constant until then, and cleared by whoever takes @watch off the table
+ * @sub_shift: log2 of how many of its IOMMU pages are one of the guest's
+ * @watch: tells when the window goes
+ * @users: the groups (&struct kvm_tce_user) for which the link was made; &kvm_tce.lock
+ * @ref: one for the list, one for @put
+ * @old: what @tbl was, until the reference is put
+ * @put: puts it
+ * @gone: frees the link, when it is in no list any more
+ */
+struct kvm_tce_link {
+	struct list_head next;
+	struct kvm *kvm;
+	struct iommu_table *tbl;
+	unsigned int sub_shift;
+	struct iommu_tce_watch watch;
+	struct list_head users;
+	refcount_t ref;
+	struct iommu_table *old;
+	struct kvm_tce_end put;
+	struct kvm_tce_end gone;
+};
+
+/* A group that user space has set for a window. */
+struct kvm_tce_user {
+	struct list_head next;
+	const struct iommu_group *group;
+};
+
+static inline struct hlist_head *kvm_tce_bucket(struct kvm *kvm, u64 liobn)
+{
+	return &kvm->arch.tce.liobns[hash_64(liobn, KVM_TCE_HASH_BITS)];
+}
+
+/* The window with a number, or NULL.  Context: SRCU read section, or &kvm_tce.lock. */
+static inline struct kvm_tce_liobn *kvm_tce_find(struct kvm *kvm, u64 number)
+{
+	struct kvm_tce_liobn *liobn;
+
+	hlist_for_each_entry_srcu(liobn, kvm_tce_bucket(kvm, number), node,
+				  srcu_read_lock_held(&kvm->srcu) ||
+					  lockdep_is_held(&kvm->arch.tce.lock))
+		if (liobn->liobn == number)
+			return liobn;
+	return NULL;
+}
+
+/*
+ * Whether @n entries from a bus address on are in the window, and the address is
+ * that of an IOMMU page; @index is the first one, relative to the window.  No
+ * entries may also be at its end.
+ */
+static inline bool kvm_tce_inside(const struct kvm_tce_liobn *liobn, u64 ioba,
+				  unsigned long n, unsigned long *index)
+{
+	u64 i = (ioba >> liobn->page_shift) - liobn->offset;
+
+	*index = array_index_nospec(i, liobn->size);
+	return !(ioba & ((1ULL << liobn->page_shift) - 1)) &&
+	       i <= liobn->size && n <= liobn->size - i;
+}
+
+/* The word of the view for an entry, or NULL where no page is. */
+static inline u64 *kvm_tce_view(const struct kvm_tce_liobn *liobn,
+				unsigned long index)
+{
+	const unsigned long page = index / KVM_TCE_PER_PAGE;
+	u64 **directory, *words;
+
+	/* Pairs with kvm_tce_view_make(): what is seen is zeroed. */
+	directory = smp_load_acquire(&liobn->view[page / KVM_TCE_PER_PAGE]);
+	if (!directory)
+		return NULL;
+	/* Likewise. */
+	words = smp_load_acquire(&directory[page % KVM_TCE_PER_PAGE]);
+	return words ? words + index % KVM_TCE_PER_PAGE : NULL;
+}
+
+/* How many entries from @index on have no directory, up to the next one; 0 if there is one. */
+static inline unsigned long kvm_tce_view_hole(const struct kvm_tce_liobn *liobn,
+					      unsigned long index)
+{
+	const unsigned long entries = KVM_TCE_PER_PAGE * KVM_TCE_PER_PAGE;
+
+	if (READ_ONCE(liobn->view[index / entries]))
+		return 0;
+	return entries - index % entries;
+}
+
+int kvm_tce_view_make(struct kvm_tce_liobn *liobn, unsigned long index);
+
+#endif /* _POWERPC_KVM_BOOK3S_64_TCE_H */

@@ -1,0 +1,563 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * DMA windows of guests: H_PUT_TCE, H_PUT_TCE_INDIRECT, H_STUFF_TCE and H_GET_TCE (LoPAPR,
+ * "Translation Control Entry hcall()s"), in virtual mode.
+ *
+ * A call that maps goes through these steps, and has changed nothing when one
+ * before the fourth ends it:
+ *
+ * 1. Find the window, check the bounds.  A list is copied, once.
+ * 2. Turn the guest's addresses into user addresses.  The whole IOMMU page must
+ *    be in one memslot.
+ * 3. Make the pages of the view that will be written.
+ * 4. Map, in all hardware tables or in none (iommu_tce_map_list()).
+ * 5. Write the view.
+ *
+ * H_TOO_HARD hands the call to user space.  It may do so again after a failure
+ * in the fourth step, for which see there.
+ *
+ * All of it is one SRCU read section of the VM.  REMOVE of a window and changes
+ * of memslots wait for its end, so it never waits for user space: where a list
+ * is not in memory, the section ends before the page is faulted in.
+ */
+
+#include <linux/export.h>
+#include <linux/nospec.h>
+#include <linux/pagemap.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/srcu.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+
+#include <asm/hvcall.h>
+#include <asm/kvm_book3s.h>
+#include <asm/kvm_ppc.h>
+#include <asm/tce.h>
+#include "book3s_64_tce.h"
+
+#define TCE_PERMS (TCE_PCI_READ | TCE_PCI_WRITE)
+
+/* A list is within a page of 4K. */
+#define LIST_BYTES SZ_4K
+#define LIST_TCES (LIST_BYTES / sizeof(u64))
+
+/* Lists up to here need no memory. */
+#define LIST_SMALL 32
+
+/* How often a list is copied anew, because user space took it away meanwhile. */
+#define LIST_TRIES 3
+
+/* Tables that a window can be linked to; with more, user space maps. */
+#define MAX_LINKS 8
+
+/**
+ * struct tce_call - a call that maps
+ * @kvm: the VM
+ * @liobn: the window
+ * @index: the first entry, relative to the window
+ * @n: how many entries
+ * @tces: what the guest put, in host byte order
+ * @items: the same with user addresses
+ */
+struct tce_call {
+	struct kvm *kvm;
+	struct kvm_tce_liobn *liobn;
+	unsigned long index;
+	unsigned int n;
+	u64 *tces;
+	u64 *items;
+};
+
+/* ---- guest memory ---- */
+
+/**
+ * struct guest_memory - where IOMMU pages of a size may begin in a memslot
+ * @gpa: the first one, in the guest; multiples of a kernel page are meant
+ * @last: how far behind it the last one may begin, in bytes
+ * @ua: where @gpa is in user space
+ */
+struct guest_memory {
+	u64 gpa;
+	u64 last;
+	unsigned long ua;
+};
+
+/* The memslot that has @bytes of the guest's memory from @gpa on; all of them. */
+static bool find_memory(struct kvm *kvm, u64 gpa, u64 bytes,
+			struct guest_memory *memory)
+{
+	struct kvm_memory_slot *slot;
+	u64 size;
+
+	slot = __gfn_to_memslot(kvm_memslots(kvm), gpa >> PAGE_SHIFT);
+	if (!slot || slot->flags & KVM_MEMSLOT_INVALID)
+		return false;
+	size = slot->npages << PAGE_SHIFT;
+	memory->gpa = slot->base_gfn << PAGE_SHIFT;
+	memory->last = size - bytes;
+	memory->ua = slot->userspace_addr;
+	return bytes <= size && gpa - memory->gpa <= memory->last;
+}
+
+/* The user address of a guest's address that find_memory() would find in @memory. */
+static unsigned long memory_ua(const struct guest_memory *memory, u64 gpa)
+{
+	return memory->ua +
+	       array_index_nospec(gpa - memory->gpa, memory->last + 1);
+}
+
+/*
+ * Turn the TCEs of a call from @i on into items, as long as they are in the
+ * memslot of the first one.  Lists mostly have runs, so the innermost loop only
+ * compares a TCE with the one that would continue the run.  Return: where it
+ * ended, @i if nothing could be done.
+ */
+static unsigned int make_items_in(const struct tce_call *call, unsigned int i)
+{
+	const unsigned int page_shift = call->liobn->page_shift;
+	const u64 page = 1ULL << page_shift;
+	const u64 low = (page - 1) & ~TCE_PERMS;
+	const u64 *tces = call->tces;
+	const unsigned int n = call->n;
+	u64 *items = call->items;
+	struct guest_memory found;
+	u64 offset, tce, item;
+	unsigned long run;
+
+	if (!find_memory(call->kvm, tces[i] & ~TCE_PERMS, page, &found))
+		return i;
+	while (i < n) {
+		tce = tces[i];
+		/* Permissions are low bits, so they are those of @offset, too. */
+		offset = tce - found.gpa;
+		if ((offset & ~TCE_PERMS) > found.last || tce & low ||
+		    !(tce & TCE_PERMS))
+			break;
+		item = found.ua + array_index_nospec(offset, found.last + page);
+		items[i++] = item;
+		run = (found.last - (offset & ~TCE_PERMS)) >> page_shift;
+		run = min_t(unsigned long, run, n - i);
+		for (; run; run--, i++) {
+			tce += page;
+			item += page;
+			if (tces[i] != tce)
+				break;
+			items[i] = item;
+		}
+	}
+	return i;
+}
+
+/* Turn all TCEs of a call into items.  Return: whether that was possible. */
+static bool make_items(const struct tce_call *call)
+{
+	unsigned int i = 0, from;
+
+	while (i < call->n) {
+		if (!(call->tces[i] & TCE_PERMS)) {
+			call->items[i++] = 0;
+			continue;
+		}
+		from = i;
+		i = make_items_in(call, i);
+		if (i == from)
+			return false;
+	}
+	return true;
+}
+
+/* ---- views ---- */
+
+/* How many of @n entries from @index on have their words in the same page of the view. */
+static unsigned long in_view_page(unsigned long index, unsigned long n)
+{
+	return min(n, KVM_TCE_PER_PAGE - index % KVM_TCE_PER_PAGE);
+}
+
+/* Make the pages that will be written; zeroes need none. */
+static bool make_view(const struct tce_call *call)
+{
+	unsigned long done, n;
+
+	for (done = 0; done < call->n; done += n) {
+		n = in_view_page(call->index + done, call->n - done);
+		if (!kvm_tce_view(call->liobn, call->index + done) &&
+		    memchr_inv(call->tces + done, 0, n * sizeof(u64)) &&
+		    kvm_tce_view_make(call->liobn, call->index + done))
+			return false;
+	}
+	return true;
+}
+
+static void write_view(const struct tce_call *call)
+{
+	unsigned long done, n;
+	unsigned int i;
+	u64 *words;
+
+	for (done = 0; done < call->n; done += n) {
+		n = in_view_page(call->index + done, call->n - done);
+		words = kvm_tce_view(call->liobn, call->index + done);
+		for (i = 0; words && i < n; i++)
+			WRITE_ONCE(words[i], call->tces[done + i]);
+	}
+}
+
+/* ---- hardware tables ---- */
+
+/*
+ * Where entry @index of a window is in each table that it is linked to.
+ * Return: how many tables; -EAGAIN if one is dead, or there are too many.
+ */
+static int find_targets(const struct kvm_tce_liobn *liobn, unsigned long index,
+			struct iommu_tce_target *targets)
+{
+	struct iommu_table *tbl;
+	struct kvm_tce_link *link;
+	int nr = 0;
+
+	list_for_each_entry_srcu(link, &liobn->links, next,
+				 srcu_read_lock_held(&liobn->kvm->srcu)) {
+		tbl = READ_ONCE(link->tbl);
+		if (!tbl || nr == MAX_LINKS)
+			return -EAGAIN;
+		targets[nr].tbl = tbl;
+		targets[nr].sub_shift = link->sub_shift;
+		targets[nr].entry = (liobn->offset + index) << link->sub_shift;
+		nr++;
+	}
+	return nr;
+}
+
+/*
+ * Map what the guest put.  After a failure user space has the call: a table that
+ * was closed is empty and stays so, and its window is being removed; when the
+ * hardware failed (-EIO) the entries have been cleared, in the view too; after a
+ * fatal signal the process ends.
+ */
+static bool map_items(const struct tce_call *call)
+{
+	struct iommu_tce_target targets[MAX_LINKS] __uninitialized;
+	const struct iommu_tce_list list = {
+		.mm = call->kvm->mm,
+		.n = call->n,
+		.items = call->items,
+	};
+	int ret;
+
+	ret = find_targets(call->liobn, call->index, targets);
+	if (ret > 0)
+		ret = iommu_tce_map_list(targets, ret, &list);
+	if (ret == -EIO) {
+		memset(call->tces, 0, call->n * sizeof(*call->tces));
+		write_view(call);
+	}
+	return !ret;
+}
+
+static long put_tces(const struct tce_call *call)
+{
+	if (!make_items(call) || !make_view(call) || !map_items(call))
+		return H_TOO_HARD;
+	write_view(call);
+	return H_SUCCESS;
+}
+
+/*
+ * One entry, where that is simple: no page of the view to make, and one table
+ * with pages as large as the guest's.  As put_tces(), and faster.
+ * Return: H_SUCCESS, H_TOO_HARD; H_BUSY when it is not simple.
+ */
+static long put_one(struct kvm *kvm, struct kvm_tce_liobn *liobn,
+		    unsigned long index, u64 tce)
+{
+	const u64 page = 1ULL << liobn->page_shift, gpa = tce & ~TCE_PERMS;
+	u64 *word = kvm_tce_view(liobn, index), item = 0;
+	const struct kvm_tce_link *link;
+	struct guest_memory memory;
+	struct iommu_table *tbl;
+	int ret;
+
+	link = list_first_or_null_rcu(&liobn->links, struct kvm_tce_link, next);
+	if (!word || !link || !list_is_last(&link->next, &liobn->links))
+		return H_BUSY;
+	tbl = READ_ONCE(link->tbl);
+	if (!tbl || link->sub_shift)
+		return H_BUSY;
+	if (tce & TCE_PERMS) {
+		if (gpa & (page - 1) || !find_memory(kvm, gpa, page, &memory))
+			return H_TOO_HARD;
+		item = memory_ua(&memory, gpa) | (tce & TCE_PERMS);
+	}
+	ret = iommu_tce_map_one(tbl, kvm->mm, liobn->offset + index, item);
+	if (ret == -EAGAIN)
+		return H_BUSY;
+	/* What map_items() says of failures goes for this, too. */
+	if (!ret || ret == -EIO)
+		WRITE_ONCE(*word, ret ? 0 : tce);
+	return ret ? H_TOO_HARD : H_SUCCESS;
+}
+
+/* ---- the calls ---- */
+
+/* Find the window of a call and check its bounds.  Return: H_SUCCESS, or what the call returns. */
+static long begin_call(struct tce_call *call, unsigned long number,
+		       unsigned long ioba)
+{
+	call->liobn = kvm_tce_find(call->kvm, number);
+	if (!call->liobn)
+		return H_TOO_HARD;
+	return kvm_tce_inside(call->liobn, ioba, call->n, &call->index) ?
+		       H_SUCCESS :
+		       H_PARAMETER;
+}
+
+/**
+ * kvmppc_h_put_tce() - H_PUT_TCE: set one entry of a window
+ * @vcpu: the caller
+ * @liobn: the window
+ * @ioba: bus address of the entry
+ * @tce: guest physical address and permissions; without permissions the entry is cleared
+ *
+ * Context: Process, may sleep.
+ * Return: H_SUCCESS, H_PARAMETER, or H_TOO_HARD when user space must do it.
+ */
+long kvmppc_h_put_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
+		      unsigned long ioba, unsigned long tce)
+{
+	u64 word = tce, item;
+	struct tce_call call = {
+		.kvm = vcpu->kvm,
+		.n = 1,
+		.tces = &word,
+		.items = &item,
+	};
+	int idx = srcu_read_lock(&vcpu->kvm->srcu);
+	long ret = begin_call(&call, liobn, ioba);
+
+	if (ret == H_SUCCESS)
+		ret = put_one(call.kvm, call.liobn, call.index, tce);
+	if (ret == H_BUSY)
+		ret = put_tces(&call);
+	srcu_read_unlock(&vcpu->kvm->srcu, idx);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(kvmppc_h_put_tce);
+
+/*
+ * Copy the list of a call.  Return: H_SUCCESS, H_TOO_HARD; H_BUSY when the page
+ * at @ua, which is set, is not in memory.
+ */
+static long copy_list(const struct tce_call *call, u64 gpa, unsigned long *ua)
+{
+	struct guest_memory memory;
+	unsigned int i;
+
+	if (!find_memory(call->kvm, gpa, LIST_BYTES, &memory))
+		return H_TOO_HARD;
+	*ua = memory_ua(&memory, gpa);
+	if (copy_from_user_nofault(call->tces, (void __user *)*ua,
+				   call->n * sizeof(u64)))
+		return H_BUSY;
+	for (i = 0; i < call->n; i++)
+		call->tces[i] = be64_to_cpu((__force __be64)call->tces[i]);
+	return H_SUCCESS;
+}
+
+static long put_list(struct tce_call *call, unsigned long number,
+		     unsigned long ioba, u64 gpa)
+{
+	unsigned int tries = 0;
+	unsigned long ua;
+	long ret;
+	int idx;
+
+	for (;;) {
+		idx = srcu_read_lock(&call->kvm->srcu);
+		ret = begin_call(call, number, ioba);
+		if (ret == H_SUCCESS)
+			ret = copy_list(call, gpa, &ua);
+		if (ret == H_SUCCESS)
+			ret = put_tces(call);
+		srcu_read_unlock(&call->kvm->srcu, idx);
+		if (ret != H_BUSY)
+			return ret;
+		if (++tries > LIST_TRIES ||
+		    fault_in_readable((char __user *)ua, LIST_BYTES))
+			return H_TOO_HARD;
+	}
+}
+
+/* Why a list cannot be, if the window exists; else user space knows what it is about. */
+static long refuse_list(struct kvm *kvm, unsigned long number)
+{
+	int idx = srcu_read_lock(&kvm->srcu);
+	long ret = kvm_tce_find(kvm, number) ? H_PARAMETER : H_TOO_HARD;
+
+	srcu_read_unlock(&kvm->srcu, idx);
+	return ret;
+}
+
+/**
+ * kvmppc_h_put_tce_indirect() - H_PUT_TCE_INDIRECT: set up to 512 entries of a window
+ * @vcpu: the caller
+ * @liobn: the window
+ * @ioba: bus address of the first entry
+ * @tce_list: guest physical address of the TCEs, a multiple of 4K
+ * @npages: how many
+ *
+ * Context: Process, may sleep.
+ * Return: as kvmppc_h_put_tce(); all entries have been set, or none, but for failures
+ * described at map_items().
+ */
+long kvmppc_h_put_tce_indirect(struct kvm_vcpu *vcpu, unsigned long liobn,
+			       unsigned long ioba, unsigned long tce_list,
+			       unsigned long npages)
+{
+	u64 small[2 * LIST_SMALL] __uninitialized;
+	u64 *buffer = small;
+	struct tce_call call = { .kvm = vcpu->kvm, .n = npages };
+	long ret;
+
+	if (npages > LIST_TCES || tce_list & (LIST_BYTES - 1))
+		return refuse_list(vcpu->kvm, liobn);
+	if (npages > LIST_SMALL)
+		buffer = kmalloc_array(2 * npages, sizeof(u64), GFP_KERNEL);
+	if (!buffer)
+		return H_TOO_HARD;
+	call.tces = buffer;
+	call.items = buffer + npages;
+	ret = put_list(&call, liobn, ioba, tce_list);
+	if (buffer != small)
+		kfree(buffer);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(kvmppc_h_put_tce_indirect);
+
+/* Make all pages of the view for @n entries, unless they are to be zeroes. */
+static bool stuff_make_view(struct kvm_tce_liobn *liobn, unsigned long index,
+			    unsigned long n, u64 value)
+{
+	unsigned long now;
+
+	for (; value && n; n -= now, index += now) {
+		if (kvm_tce_view_make(liobn, index) ||
+		    fatal_signal_pending(current))
+			return false;
+		now = in_view_page(index, n);
+		cond_resched();
+	}
+	return true;
+}
+
+/* Return: false after a fatal signal. */
+static bool stuff_view(const struct kvm_tce_liobn *liobn, unsigned long index,
+		       unsigned long n, u64 value)
+{
+	unsigned long now;
+	u64 *words;
+
+	for (; n; n -= now, index += now) {
+		if (fatal_signal_pending(current))
+			return false;
+		now = min(n, kvm_tce_view_hole(liobn, index));
+		if (now) {
+			cond_resched();
+			continue;
+		}
+		now = in_view_page(index, n);
+		words = kvm_tce_view(liobn, index);
+		if (words)
+			memset64(words, value, now);
+		cond_resched();
+	}
+	return true;
+}
+
+static bool stuff_tables(const struct kvm_tce_liobn *liobn, unsigned long index,
+			 unsigned long n)
+{
+	struct iommu_tce_target targets[MAX_LINKS] __uninitialized;
+	struct iommu_tce_request req = { .mm = liobn->kvm->mm };
+	int nr, i, ret = 0;
+
+	nr = find_targets(liobn, index, targets);
+	if (nr < 0)
+		return false;
+	for (i = 0; i < nr; i++) {
+		req.entry = targets[i].entry;
+		req.npages = n << targets[i].sub_shift;
+		ret = iommu_tce_unmap(targets[i].tbl, &req) ?: ret;
+	}
+	return !ret;
+}
+
+static long stuff(struct kvm_tce_liobn *liobn, unsigned long index,
+		  unsigned long n, u64 value)
+{
+	if (!stuff_make_view(liobn, index, n, value) ||
+	    !stuff_tables(liobn, index, n) ||
+	    !stuff_view(liobn, index, n, value))
+		return H_TOO_HARD;
+	return H_SUCCESS;
+}
+
+/**
+ * kvmppc_h_stuff_tce() - H_STUFF_TCE: clear entries of a window
+ * @vcpu: the caller
+ * @liobn: the window
+ * @ioba: bus address of the first entry
+ * @tce_value: what H_GET_TCE returns for them; has no permissions
+ * @npages: how many
+ *
+ * Context: Process, may sleep.
+ * Return: as kvmppc_h_put_tce(); when H_TOO_HARD, the first entries may have been cleared.
+ */
+long kvmppc_h_stuff_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
+			unsigned long ioba, unsigned long tce_value,
+			unsigned long npages)
+{
+	struct kvm_tce_liobn *window;
+	unsigned long index;
+	long ret = H_TOO_HARD;
+	int idx;
+
+	idx = srcu_read_lock(&vcpu->kvm->srcu);
+	window = kvm_tce_find(vcpu->kvm, liobn);
+	if (window && (!kvm_tce_inside(window, ioba, npages, &index) ||
+		       tce_value & TCE_PERMS))
+		ret = H_PARAMETER;
+	else if (window)
+		ret = stuff(window, index, npages, tce_value);
+	srcu_read_unlock(&vcpu->kvm->srcu, idx);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(kvmppc_h_stuff_tce);
+
+/**
+ * kvmppc_h_get_tce() - H_GET_TCE: read an entry of a window
+ * @vcpu: the caller; what the guest put comes in r4
+ * @liobn: the window
+ * @ioba: bus address of the entry
+ *
+ * Context: Any, virtual mode.
+ * Return: as kvmppc_h_put_tce().
+ */
+long kvmppc_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
+		      unsigned long ioba)
+{
+	struct tce_call call = { .kvm = vcpu->kvm, .n = 1 };
+	int idx = srcu_read_lock(&vcpu->kvm->srcu);
+	long ret = begin_call(&call, liobn, ioba);
+	const u64 *word;
+
+	if (ret == H_SUCCESS) {
+		word = kvm_tce_view(call.liobn, call.index);
+		kvmppc_set_gpr(vcpu, 4, word ? READ_ONCE(*word) : 0);
+	}
+	srcu_read_unlock(&vcpu->kvm->srcu, idx);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(kvmppc_h_get_tce);

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+/* See fault.h. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fault.h"
+#include "spapr_tce.h"
+
+#define FAILSLAB	"/sys/kernel/debug/failslab/"
+#define FAIL_PAGE	"/sys/kernel/debug/fail_page_alloc/"
+
+const char *fault_begin(void)
+{
+	if (access("/proc/self/fail-nth", W_OK))
+		return "the kernel has no fault injection";
+	/* Allocations that may wait fail, too, of any size; no stack traces. */
+	if (spapr_write_file(FAILSLAB "ignore-gfp-wait", "N") ||
+	    spapr_write_file(FAILSLAB "verbose", "0") ||
+	    spapr_write_file(FAIL_PAGE "ignore-gfp-wait", "N") ||
+	    spapr_write_file(FAIL_PAGE "min-order", "0") ||
+	    spapr_write_file(FAIL_PAGE "verbose", "0"))
+		return "no failslab and fail_page_alloc in debugfs";
+	return NULL;
+}
+
+int fault_call(int (*call)(void *arg), void *arg, int n, bool *injected)
+{
+	int fd = open("/proc/self/fail-nth", O_RDWR);
+	char text[16] = "0", zero[] = "0";
+	ssize_t done;
+	int ret;
+
+	/* Once without effect, so that no page fault comes between. */
+	if (fd < 0 || pwrite(fd, zero, 1, 0) != 1 || pread(fd, text, sizeof(text), 0) < 1)
+		exit(BROKEN);
+	snprintf(text, sizeof(text), "%d", n);
+	done = pwrite(fd, text, strlen(text), 0);
+	ret = call(arg);
+	memset(text, 0, sizeof(text));
+	if (done < 1 || pread(fd, text, sizeof(text) - 1, 0) < 1 || pwrite(fd, zero, 1, 0) != 1)
+		exit(BROKEN);
+	close(fd);
+	*injected = !atoi(text);
+	return ret;
+}
+
+enum outcome fault_broken(const char *what, int n, long got, long want)
+{
+	printf("# allocation %d: %s: %ld, should be %ld\n", n, what, got, want);
+	return BROKEN;
+}
