@@ -93,6 +93,7 @@ EXPORT int qemu_plugin_install(uint64_t id, const struct qemu_info *info, int ar
 #define OP_B		0x48000000u
 
 #define KERNEL		0xc000000000000000ull
+#define VECTOR_FIRST	0x100ull
 #define VECTOR_TIMER	0x900ull
 #define VECTOR_TIMER_VIRT 0x4900ull	/* relocation on */
 #define FIRMWARE	0x30000000ull
@@ -306,12 +307,15 @@ static void store(unsigned int cpu, uint32_t info, uint64_t vaddr, void *data)
 		stores++;
 }
 
-/* The function that holds @vaddr; real mode sees the kernel without its offset. */
+/*
+ * The function that holds @vaddr; real mode sees the kernel without its offset.  Below the
+ * first vector is code of guests under KVM (lib/vm.c).
+ */
 static size_t find(uint64_t vaddr)
 {
 	size_t low = FIRST, high = nr, mid;
 
-	if (vaddr < functions[nr - 1].addr - KERNEL)
+	if (vaddr >= VECTOR_FIRST && vaddr < functions[nr - 1].addr - KERNEL)
 		vaddr += KERNEL;
 	if (vaddr < KERNEL)
 		return vaddr >= FIRMWARE && vaddr < FIRMWARE_END ? OPAL : USER;

@@ -26,32 +26,18 @@
 #include <unistd.h>
 #include <sys/mman.h>
 
-#include "lib/spapr_tce.h"
+#include "bench.h"
 
-#define REPEAT		3
-#define PAGE		(64 * KB)
+struct spapr_device dev;
+struct spapr_setup box;
+unsigned long records;
 
-static struct spapr_device dev;
-static struct spapr_setup box;		/* the container that the workload uses */
-static unsigned long records;
-
-static inline void begin(void)
-{
-	asm volatile("ori 0,0,0x5a01" : : : "memory");
-}
-
-static inline void end(void)
-{
-	asm volatile("ori 0,0,0x5a02" : : : "memory");
-	records++;
-}
-
-static void point(const char *name, const char *unit, double n)
+void point(const char *name, const char *unit, double n)
 {
 	printf("point %lu %s | %s | %g\n", records, name, unit, n);
 }
 
-static void must(int ret, const char *what)
+void must(int ret, const char *what)
 {
 	if (ret < 0) {
 		fprintf(stderr, "%s: %s\n", what, strerror(-ret));
@@ -59,18 +45,7 @@ static void must(int ret, const char *what)
 	}
 }
 
-/* Count what the call does; it must succeed. */
-#define COUNTED(call) ({			\
-	int _ret;				\
-						\
-	begin();				\
-	_ret = (call);				\
-	end();					\
-	must(_ret, #call);			\
-})
-
-static char *text(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static char *text(const char *format, ...)
+char *text(const char *format, ...)
 {
 	va_list args;
 	char *s;
@@ -83,18 +58,17 @@ static char *text(const char *format, ...)
 	return s;
 }
 
-static void box_open(void)
+void box_open(void)
 {
 	must(spapr_setup(&box, &dev, VFIO_SPAPR_TCE_v2_IOMMU), "opening a container");
 }
 
-static void box_close(void)
+void box_close(void)
 {
 	spapr_teardown(&box);
 }
 
-/* A window at 0 in place of the default window, which would be in the way. */
-static int window(unsigned int shift, uint64_t size, unsigned int levels)
+int window(unsigned int shift, uint64_t size, unsigned int levels)
 {
 	uint64_t start;
 	int ret;
@@ -150,7 +124,7 @@ static char *memory_get(enum backing backing, size_t size)
 	return va;
 }
 
-static char *small_memory(size_t size)
+char *small_memory(size_t size)
 {
 	char *va = memory_get(SMALL, size);
 
@@ -167,7 +141,7 @@ static void memory_put(enum backing backing, char *va, size_t size)
 }
 
 /* Frees that were put off until nobody looks any more. */
-static void settle(void)
+void settle(void)
 {
 	usleep(100000);
 }
@@ -827,6 +801,7 @@ static const struct {
 	{ "regions", group_regions },
 	{ "window", group_window },
 	{ "guest", group_guest },
+	{ "hypercalls", group_hypercalls },
 	{ "memory", group_memory },
 };
 
