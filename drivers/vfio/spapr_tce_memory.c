@@ -130,7 +130,15 @@ void spapr_tce_unregister_all(struct spapr_tce_container *container)
 	unsigned long index;
 
 	xa_for_each(&container->regions, index, region) {
-		mm_iommu_abandon(container->mm, region);
+		if (!mm_iommu_abandon_start(container->mm, region))
+			xa_erase(&container->regions, index);
+		cond_resched();
+	}
+	/* What is left are those to which TCEs of other containers point. */
+	if (!xa_empty(&container->regions))
+		mm_iommu_abandon_grace();
+	xa_for_each(&container->regions, index, region) {
+		mm_iommu_abandon_finish(container->mm, region);
 		cond_resched();
 	}
 	xa_destroy(&container->regions);

@@ -117,7 +117,7 @@ struct kvm_tce_user {
 	const struct iommu_group *group;
 };
 
-static inline struct hlist_head *kvm_tce_bucket(struct kvm *kvm, u64 liobn)
+static __always_inline struct hlist_head *kvm_tce_bucket(struct kvm *kvm, u64 liobn)
 {
 	return &kvm->arch.tce.liobns[hash_64(liobn, KVM_TCE_HASH_BITS)];
 }
@@ -140,8 +140,9 @@ static inline struct kvm_tce_liobn *kvm_tce_find(struct kvm *kvm, u64 number)
  * that of an IOMMU page; @index is the first one, relative to the window.  No
  * entries may also be at its end.
  */
-static inline bool kvm_tce_inside(const struct kvm_tce_liobn *liobn, u64 ioba,
-				  unsigned long n, unsigned long *index)
+static __always_inline bool kvm_tce_inside(const struct kvm_tce_liobn *liobn,
+					   u64 ioba, unsigned long n,
+					   unsigned long *index)
 {
 	u64 i = (ioba >> liobn->page_shift) - liobn->offset;
 
@@ -151,8 +152,8 @@ static inline bool kvm_tce_inside(const struct kvm_tce_liobn *liobn, u64 ioba,
 }
 
 /* The word of the view for an entry, or NULL where no page is. */
-static inline u64 *kvm_tce_view(const struct kvm_tce_liobn *liobn,
-				unsigned long index)
+static __always_inline u64 *kvm_tce_view(const struct kvm_tce_liobn *liobn,
+					 unsigned long index)
 {
 	const unsigned long page = index / KVM_TCE_PER_PAGE;
 	u64 **directory, *words;
@@ -175,6 +176,44 @@ static inline unsigned long kvm_tce_view_hole(const struct kvm_tce_liobn *liobn,
 	if (READ_ONCE(liobn->view[index / entries]))
 		return 0;
 	return entries - index % entries;
+}
+
+/**
+ * struct guest_memory - where IOMMU pages of a size may begin in a memslot
+ * @gpa: the first one, in the guest; multiples of a kernel page are meant
+ * @last: how far behind it the last one may begin, in bytes
+ * @ua: where @gpa is in user space
+ */
+struct guest_memory {
+	u64 gpa;
+	u64 last;
+	unsigned long ua;
+};
+
+/* The memslot that has @bytes of the guest's memory from @gpa on; all of them. */
+static __always_inline bool guest_memory_find(struct kvm_memslots *slots,
+					      u64 gpa, u64 bytes,
+					      struct guest_memory *memory)
+{
+	struct kvm_memory_slot *slot;
+	u64 size;
+
+	slot = __gfn_to_memslot(slots, gpa >> PAGE_SHIFT);
+	if (!slot || slot->flags & KVM_MEMSLOT_INVALID)
+		return false;
+	size = slot->npages << PAGE_SHIFT;
+	memory->gpa = slot->base_gfn << PAGE_SHIFT;
+	memory->last = size - bytes;
+	memory->ua = slot->userspace_addr;
+	return bytes <= size && gpa - memory->gpa <= memory->last;
+}
+
+/* The user address of a guest's address that guest_memory_find() would find in @memory. */
+static __always_inline unsigned long
+guest_memory_ua(const struct guest_memory *memory, u64 gpa)
+{
+	return memory->ua +
+	       array_index_nospec(gpa - memory->gpa, memory->last + 1);
 }
 
 int kvm_tce_view_make(struct kvm_tce_liobn *liobn, unsigned long index);

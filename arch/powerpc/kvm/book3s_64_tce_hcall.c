@@ -72,40 +72,10 @@ struct tce_call {
 
 /* ---- guest memory ---- */
 
-/**
- * struct guest_memory - where IOMMU pages of a size may begin in a memslot
- * @gpa: the first one, in the guest; multiples of a kernel page are meant
- * @last: how far behind it the last one may begin, in bytes
- * @ua: where @gpa is in user space
- */
-struct guest_memory {
-	u64 gpa;
-	u64 last;
-	unsigned long ua;
-};
-
-/* The memslot that has @bytes of the guest's memory from @gpa on; all of them. */
 static bool find_memory(struct kvm *kvm, u64 gpa, u64 bytes,
 			struct guest_memory *memory)
 {
-	struct kvm_memory_slot *slot;
-	u64 size;
-
-	slot = __gfn_to_memslot(kvm_memslots(kvm), gpa >> PAGE_SHIFT);
-	if (!slot || slot->flags & KVM_MEMSLOT_INVALID)
-		return false;
-	size = slot->npages << PAGE_SHIFT;
-	memory->gpa = slot->base_gfn << PAGE_SHIFT;
-	memory->last = size - bytes;
-	memory->ua = slot->userspace_addr;
-	return bytes <= size && gpa - memory->gpa <= memory->last;
-}
-
-/* The user address of a guest's address that find_memory() would find in @memory. */
-static unsigned long memory_ua(const struct guest_memory *memory, u64 gpa)
-{
-	return memory->ua +
-	       array_index_nospec(gpa - memory->gpa, memory->last + 1);
+	return guest_memory_find(kvm_memslots(kvm), gpa, bytes, memory);
 }
 
 /*
@@ -276,6 +246,7 @@ static long put_one(struct kvm *kvm, struct kvm_tce_liobn *liobn,
 	const u64 page = 1ULL << liobn->page_shift, gpa = tce & ~TCE_PERMS;
 	u64 *word = kvm_tce_view(liobn, index), item = 0;
 	const struct kvm_tce_link *link;
+	struct iommu_tce_request clear = { .mm = kvm->mm, .npages = 1 };
 	struct guest_memory memory;
 	struct iommu_table *tbl;
 	int ret;
@@ -289,12 +260,15 @@ static long put_one(struct kvm *kvm, struct kvm_tce_liobn *liobn,
 	if (tce & TCE_PERMS) {
 		if (gpa & (page - 1) || !find_memory(kvm, gpa, page, &memory))
 			return H_TOO_HARD;
-		item = memory_ua(&memory, gpa) | (tce & TCE_PERMS);
+		item = guest_memory_ua(&memory, gpa) | (tce & TCE_PERMS);
 	}
-	ret = iommu_tce_map_one(tbl, kvm->mm, liobn->offset + index, item);
+	clear.entry = liobn->offset + index;
+	ret = iommu_tce_map_one(tbl, kvm->mm, clear.entry, item);
 	if (ret == -EAGAIN)
 		return H_BUSY;
 	/* What map_items() says of failures goes for this, too. */
+	if (ret == -EIO)
+		iommu_tce_unmap(tbl, &clear);
 	if (!ret || ret == -EIO)
 		WRITE_ONCE(*word, ret ? 0 : tce);
 	return ret ? H_TOO_HARD : H_SUCCESS;
@@ -357,7 +331,7 @@ static long copy_list(const struct tce_call *call, u64 gpa, unsigned long *ua)
 
 	if (!find_memory(call->kvm, gpa, LIST_BYTES, &memory))
 		return H_TOO_HARD;
-	*ua = memory_ua(&memory, gpa);
+	*ua = guest_memory_ua(&memory, gpa);
 	if (copy_from_user_nofault(call->tces, (void __user *)*ua,
 				   call->n * sizeof(u64)))
 		return H_BUSY;

@@ -1,39 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Regions are looked up, and TCEs that point into them counted: hold, drop, and the same in real
- * mode.
+ * Regions are looked up, and TCEs that point into them counted: hold and drop.
  *
- * See mmu_context_iommu.c for what the counts mean and how a region ends.
+ * See mmu_context_iommu.c for what the counts mean and how a region ends, and
+ * mm_iommu_rm.c for the same in real mode.
  *
  * Cannot fail: dropping.
  */
 
 #include <linux/atomic.h>
 #include <linux/export.h>
-#include <linux/kprobes.h>
 #include <linux/minmax.h>
 #include <linux/rcupdate.h>
 #include <asm/mmu_context_iommu.h>
 #include "mm_iommu_regions.h"
-
-/*
- * The region that a TCE for @ua may point into, or NULL.  Inline it saves 24
- * instructions of a MAP, and real mode has nothing here to trace or probe.
- * Context: RCU read section, or real mode as described at mm_iommu_hold_rm().
- */
-static __always_inline struct mm_iommu_region *
-region_for_tce(struct mm_struct *mm, unsigned long ua, unsigned int page_shift)
-{
-	struct mm_iommu_regions *regions = regions_of(mm);
-	struct mm_iommu_region *region;
-
-	region = regions ? region_find(regions, ua, ua) : NULL;
-	if (!region || !region_usable(region) ||
-	    page_shift > region->blocks.shift)
-		return NULL;
-	/* The last block may end before the IOMMU page does. */
-	return (region->last - ua + 1) >> page_shift ? region : NULL;
-}
 
 /**
  * mm_iommu_hold() - count TCEs that are about to point into a region
@@ -127,82 +107,3 @@ bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua,
 	return region_for_tce(mm, ua, page_shift);
 }
 EXPORT_SYMBOL_GPL(mm_iommu_mappable);
-
-/*
- * Real mode: for hypercall handlers that run with the MMU off.
- *
- * The functions below are built in, touch nothing but slab memory and per-mm
- * fields by linear addresses, take no lock, do not trace, warn, sleep, allocate
- * or queue work, and take about as many steps as the tree has levels.  If they
- * fail the handler returns H_TOO_HARD, and the virtual-mode handler finishes
- * the job.
- *
- * There is no RCU read section, because its debugging code cannot run here.
- * Instead the caller keeps interrupts off from before the call until it no
- * longer uses the result.  RCU must be watching the processor: the caller must
- * not be in an extended quiescent state, as a nohz_full processor in its guest
- * is.  Then no grace period ends before the caller is done.
- */
-
-/**
- * mm_iommu_hold_rm() - mm_iommu_hold() for one TCE, in real mode
- * @mm: whose memory it is
- * @ua: user address the TCE will point to, a multiple of the IOMMU page
- * @page_shift: log2 of the IOMMU page size
- *
- * Context: Real mode, see above.
- * Return: the region, its mapped count raised; NULL as for mm_iommu_hold().
- */
-notrace struct mm_iommu_region *mm_iommu_hold_rm(struct mm_struct *mm,
-						 unsigned long ua,
-						 unsigned int page_shift)
-{
-	struct mm_iommu_region *region = region_for_tce(mm, ua, page_shift);
-
-	return region && atomic_long_add_unless(&region->mapped, 1, 0) ?
-		       region :
-		       NULL;
-}
-
-NOKPROBE_SYMBOL(mm_iommu_hold_rm);
-
-/**
- * mm_iommu_region_of_rm() - mm_iommu_region_of() in real mode
- * @mm: whose memory it is
- * @ua: user address that a TCE counted by the caller was made for
- *
- * Context: Real mode, see above.
- * Return: the region; it stays until the caller drops the count of that TCE.
- */
-notrace struct mm_iommu_region *mm_iommu_region_of_rm(struct mm_struct *mm,
-						      unsigned long ua)
-{
-	struct mm_iommu_regions *regions = regions_of(mm);
-
-	return regions ? region_find(regions, ua, ua) : NULL;
-}
-
-NOKPROBE_SYMBOL(mm_iommu_region_of_rm);
-
-/**
- * mm_iommu_drop_rm() - mm_iommu_drop() for one TCE, in real mode
- * @region: the region
- *
- * The last count of an orphan cannot be dropped here, because that queues work.
- *
- * Context: Real mode, see above.
- * Return: whether the count was dropped; if not, nothing has changed and virtual mode
- * must do it.
- */
-notrace bool mm_iommu_drop_rm(struct mm_iommu_region *region)
-{
-	long mapped = atomic_long_read(&region->mapped);
-
-	while (mapped != 1)
-		if (atomic_long_try_cmpxchg(&region->mapped, &mapped,
-					    mapped - 1))
-			return true;
-	return false;
-}
-
-NOKPROBE_SYMBOL(mm_iommu_drop_rm);

@@ -14,7 +14,7 @@
  *
  * The last unregistration fails with -EBUSY while TCEs remain and changes
  * nothing.  Only a container that goes away for good may leave TCEs of another
- * container behind (mm_iommu_abandon()): the region is then an orphan.  It
+ * container behind (mm_iommu_abandon_start()): the region is then an orphan.  It
  * takes no new TCE, and a work item lets its pages go when the last TCE is
  * gone.  A new registration of the same range adopts the orphan, but only if
  * its pages are still what is mapped there: devices must not get memory that
@@ -465,7 +465,7 @@ static int region_claim_wait(struct mm_iommu_regions *regions,
  * memory is that of the first registration, whatever the process has mapped
  * there since.  An orphan of these bounds becomes regular again if its pages
  * are still mapped there.  The caller must keep @mm (mmgrab()) until it has
- * called mm_iommu_unregister() or mm_iommu_abandon().
+ * called mm_iommu_unregister() or mm_iommu_abandon_start().
  *
  * Context: Process; may sleep for as long as pinning takes, takes the regions
  * lock and mmap_lock.  A fatal signal ends it.
@@ -594,7 +594,7 @@ int mm_iommu_unregister(struct mm_struct *mm, struct mm_iommu_region *region)
 EXPORT_SYMBOL_GPL(mm_iommu_unregister);
 
 /**
- * mm_iommu_abandon() - take back one registration for good
+ * mm_iommu_abandon_start() - take back one registration for good
  * @mm: whose memory it is
  * @region: as mm_iommu_register() returned it
  *
@@ -603,8 +603,12 @@ EXPORT_SYMBOL_GPL(mm_iommu_unregister);
  * pinned and charged until the last of them is gone.
  *
  * Context: Process; may sleep, takes the regions lock.  Cannot fail.
+ * Return: false when the caller is done and must not touch @region.  true when the region
+ * becomes an orphan: mm_iommu_abandon_grace() and mm_iommu_abandon_finish() must follow, and
+ * registrations of the range wait for that.
  */
-void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region)
+bool mm_iommu_abandon_start(struct mm_struct *mm,
+			    struct mm_iommu_region *region)
 {
 	struct mm_iommu_regions *regions = regions_of(mm);
 	int ret;
@@ -615,14 +619,51 @@ void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region)
 			/* The reference that regions_uncharge_work() or region_adopt() drops. */
 			mmgrab(mm);
 			WRITE_ONCE(region->used, 0);
-			/* The next registration must not find this count. */
-			mm_iommu_drop(region, 1);
+			region->pending = true;
 		}
 	}
 	if (ret > 0)
 		region_destroy(region);
+	return ret == -EBUSY;
 }
-EXPORT_SYMBOL_GPL(mm_iommu_abandon);
+EXPORT_SYMBOL_GPL(mm_iommu_abandon_start);
+
+/**
+ * mm_iommu_abandon_grace() - wait until real mode knows which regions are orphans
+ *
+ * Who drops counts in real mode cannot drop the last one.  It has seen that the
+ * region is registered, so the count of the registration must stay until it is
+ * done.  Once for any number of regions.
+ *
+ * Context: Process, sleeps for an RCU grace period.
+ */
+void mm_iommu_abandon_grace(void)
+{
+	lock_map_acquire_read(&pending_map);
+	synchronize_rcu();
+	lock_map_release(&pending_map);
+}
+EXPORT_SYMBOL_GPL(mm_iommu_abandon_grace);
+
+/**
+ * mm_iommu_abandon_finish() - give back the count of a registration
+ * @mm: whose memory it is
+ * @region: for which mm_iommu_abandon_start() returned true
+ *
+ * Context: Process; may sleep, takes the regions lock.  Cannot fail.  The caller must not touch
+ * @region afterwards.
+ */
+void mm_iommu_abandon_finish(struct mm_struct *mm,
+			     struct mm_iommu_region *region)
+{
+	struct mm_iommu_regions *regions = regions_of(mm);
+
+	guard(mutex)(&regions->lock);
+	region_settle(regions, region);
+	/* The next registration must not find this count. */
+	mm_iommu_drop(region, 1);
+}
+EXPORT_SYMBOL_GPL(mm_iommu_abandon_finish);
 
 /**
  * mm_iommu_cleanup() - let go what is still registered when an mm dies

@@ -16,6 +16,7 @@
 #include <linux/mm_types.h>
 #include <linux/rbtree_latch.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/types.h>
 #include <asm/mm_iommu_blocks.h>
@@ -30,13 +31,13 @@
  * @used: registrations, one per container; changed under the regions lock
  * @written: a TCE that lets the device write has pointed here; only ever set
  * @mapped: 1 while @used is not 0, plus the TCEs that point into the region, plus 1
- *	while an orphan is being adopted; at 0 the region takes no new TCE and its
+ *	while it becomes an orphan or is adopted; at 0 the region takes no new TCE and its
  *	pages are let go
  * @mm: whose memory it is; a reference is held only while the region is an
  *	orphan (@used is 0 and TCEs still point into it)
- * @pending: the memory is being pinned, or the memory of an orphan is being
- *	compared with what is mapped there now; meanwhile @used is 0 and @mapped
- *	is not; regions lock
+ * @pending: the memory is being pinned, or the region is becoming an orphan, or the
+ *	memory of an orphan is being compared with what is mapped there now;
+ *	meanwhile @used is 0 and @mapped is not; regions lock
  * @linked: @node is in the tree; regions lock
  * @gone: place in a list of regions to let go, once the last TCE of an orphan
  *	is gone
@@ -117,7 +118,11 @@ int mm_iommu_unregister(struct mm_struct *mm, struct mm_iommu_region *region);
 int mm_iommu_unregister_start(struct mm_struct *mm,
 			      struct mm_iommu_region *region);
 void mm_iommu_unregister_finish(struct mm_iommu_region *region);
-void mm_iommu_abandon(struct mm_struct *mm, struct mm_iommu_region *region);
+bool mm_iommu_abandon_start(struct mm_struct *mm,
+			    struct mm_iommu_region *region);
+void mm_iommu_abandon_grace(void);
+void mm_iommu_abandon_finish(struct mm_struct *mm,
+			     struct mm_iommu_region *region);
 
 struct mm_iommu_region *mm_iommu_hold(struct mm_struct *mm, unsigned long ua,
 				      unsigned int page_shift,
@@ -129,12 +134,13 @@ void mm_iommu_drop(struct mm_iommu_region *region, unsigned long n);
 bool mm_iommu_mappable(struct mm_struct *mm, unsigned long ua,
 		       unsigned int page_shift);
 
-/* Real mode; the rules stand above their definitions. */
+/* Real mode; the rules stand in arch/powerpc/mm/mm_iommu_rm.c. */
 struct mm_iommu_region *mm_iommu_hold_rm(struct mm_struct *mm, unsigned long ua,
 					 unsigned int page_shift);
 struct mm_iommu_region *mm_iommu_region_of_rm(struct mm_struct *mm,
 					      unsigned long ua);
-bool mm_iommu_drop_rm(struct mm_iommu_region *region);
+bool mm_iommu_registered_rm(const struct mm_iommu_region *region);
+bool mm_iommu_drop_rm(struct mm_iommu_region *region, unsigned long n);
 
 void mm_iommu_cleanup(struct mm_struct *mm);
 

@@ -270,19 +270,54 @@ static void I9_real_mode_entry_points_agree_with_those_of_virtual_mode(struct ku
 
 	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_hold_rm(rt->mm, ua, PAGE_SHIFT), region);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&region->mapped), 2);
+	KUNIT_EXPECT_TRUE(test, mm_iommu_registered_rm(region));
 	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_region_of_rm(rt->mm, ua + PAGE_SIZE), region);
 	KUNIT_EXPECT_NULL(test, mm_iommu_region_of_rm(rt->mm, ua + 2 * PAGE_SIZE));
 	KUNIT_EXPECT_NULL(test, mm_iommu_hold_rm(rt->mm, ua + 2 * PAGE_SIZE, PAGE_SHIFT));
 	KUNIT_EXPECT_NULL(test, mm_iommu_hold_rm(rt->mm, ua, PAGE_SHIFT + 2));
 	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(rt->mm, region), -EBUSY);
-	KUNIT_EXPECT_TRUE(test, mm_iommu_drop_rm(region));
+	KUNIT_EXPECT_FALSE(test, mm_iommu_drop_rm(region, 2));
+	KUNIT_EXPECT_TRUE(test, mm_iommu_drop_rm(region, 1));
 
-	/* The count of the registration, or of an orphan's last TCE, is not for real mode. */
-	KUNIT_EXPECT_FALSE(test, mm_iommu_drop_rm(region));
-	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_hold_rm(rt->mm, ua, PAGE_SHIFT), region);
-	mm_iommu_abandon(rt->mm, region);
-	KUNIT_EXPECT_NULL(test, mm_iommu_hold_rm(rt->mm, ua, PAGE_SHIFT));
-	KUNIT_EXPECT_FALSE(test, mm_iommu_drop_rm(region));
+	/* The count of the registration is not for real mode. */
+	KUNIT_EXPECT_FALSE(test, mm_iommu_drop_rm(region, 1));
+	do_unregister(test, region);
+}
+
+/*
+ * Real mode has seen that a region is registered, and then the container ends: until real mode is
+ * done, its count is not the last one.
+ */
+static void I6_registration_outlives_real_mode_that_saw_it(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+	struct mm_iommu_region *region = do_register(test, 0, 2);
+
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_hold_rm(rt->mm, region->ua, PAGE_SHIFT), region);
+	KUNIT_EXPECT_TRUE(test, mm_iommu_registered_rm(region));
+	KUNIT_EXPECT_TRUE(test, mm_iommu_abandon_start(rt->mm, region));
+	KUNIT_EXPECT_FALSE(test, mm_iommu_registered_rm(region));
+	KUNIT_EXPECT_NULL(test, mm_iommu_hold_rm(rt->mm, region->ua, PAGE_SHIFT));
+	KUNIT_EXPECT_TRUE(test, mm_iommu_drop_rm(region, 1));
+
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_region_of_rm(rt->mm, region->ua), region);
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 2);
+	mm_iommu_abandon_grace();
+	mm_iommu_abandon_finish(rt->mm, region);
+	wait_for_locked_vm(rt, rt->locked_vm);
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
+}
+
+/* The last TCE of an orphan is for virtual mode. */
+static void I9_last_count_of_an_orphan_is_not_for_real_mode(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+	struct mm_iommu_region *region = do_register(test, 0, 2);
+
+	KUNIT_EXPECT_PTR_EQ(test, hold(test, 0, 1), region);
+	do_abandon(rt->mm, region);
+	KUNIT_EXPECT_FALSE(test, mm_iommu_registered_rm(region));
+	KUNIT_EXPECT_FALSE(test, mm_iommu_drop_rm(region, 1));
 	mm_iommu_drop(region, 1);
 	wait_for_locked_vm(rt, rt->locked_vm);
 	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
@@ -344,6 +379,8 @@ static struct kunit_case region_test_cases[] = {
 	KUNIT_CASE(R3_block_size_holds_throughout),
 	KUNIT_CASE(T10_larger_iommu_pages_are_refused),
 	KUNIT_CASE(I9_real_mode_entry_points_agree_with_those_of_virtual_mode),
+	KUNIT_CASE(I6_registration_outlives_real_mode_that_saw_it),
+	KUNIT_CASE(I9_last_count_of_an_orphan_is_not_for_real_mode),
 	KUNIT_CASE(R8_written_memory_is_dirty_when_let_go),
 	KUNIT_CASE(R18_counters_share_no_cache_line_with_what_lookups_read),
 	{}

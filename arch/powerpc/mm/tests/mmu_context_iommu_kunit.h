@@ -106,6 +106,13 @@ static inline void do_unregister(struct kunit *test, struct mm_iommu_region *reg
 	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, region), 0);
 }
 
+/* What a container does at its end.  Nothing runs in real mode, so there is no need to wait. */
+static inline void do_abandon(struct mm_struct *mm, struct mm_iommu_region *region)
+{
+	if (mm_iommu_abandon_start(mm, region))
+		mm_iommu_abandon_finish(mm, region);
+}
+
 static inline struct mm_iommu_region *hold(struct kunit *test, unsigned long page, unsigned long n)
 {
 	return mm_iommu_hold(current->mm, page_ua(test, page), PAGE_SHIFT, &n);

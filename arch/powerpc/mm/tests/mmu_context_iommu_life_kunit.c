@@ -18,7 +18,7 @@ static void C12_abandoned_region_lives_until_its_last_TCE(struct kunit *test)
 	struct mm_iommu_region *region = do_register(test, 0, 8), *other;
 
 	KUNIT_ASSERT_PTR_EQ(test, hold(test, 0, 8), region);
-	mm_iommu_abandon(rt->mm, region);
+	do_abandon(rt->mm, region);
 	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 8);
 	KUNIT_EXPECT_NULL(test, hold(test, 0, 1));
 	KUNIT_EXPECT_FALSE(test, mm_iommu_mappable(rt->mm, page_ua(test, 0), PAGE_SHIFT));
@@ -37,7 +37,7 @@ static void abandoned_region_can_be_registered_again(struct kunit *test)
 	struct mm_iommu_region *region = do_register(test, 0, 8);
 
 	KUNIT_ASSERT_PTR_EQ(test, hold(test, 0, 2), region);
-	mm_iommu_abandon(rt->mm, region);
+	do_abandon(rt->mm, region);
 	KUNIT_EXPECT_PTR_EQ(test, do_register(test, 0, 8), region);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&region->mapped), 3);
 	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 8);
@@ -51,7 +51,7 @@ static void R17_orphan_under_other_memory_is_not_registered(struct kunit *test)
 	struct mm_iommu_region *region = do_register(test, 0, 8), *other = NULL;
 
 	KUNIT_ASSERT_PTR_EQ(test, hold(test, 0, 8), region);
-	mm_iommu_abandon(rt->mm, region);
+	do_abandon(rt->mm, region);
 	replace_pages(test, 3, 1);
 	KUNIT_EXPECT_EQ(test, try_register(test, 0, 8, &other), -EBUSY);
 	KUNIT_ASSERT_EQ(test, vm_munmap(page_ua(test, 3), PAGE_SIZE), 0);
@@ -75,7 +75,7 @@ static void abandoning_an_idle_region_lets_it_go_at_once(struct kunit *test)
 {
 	struct region_test *rt = test->priv;
 
-	mm_iommu_abandon(rt->mm, do_register(test, 0, 8));
+	do_abandon(rt->mm, do_register(test, 0, 8));
 	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
 	KUNIT_EXPECT_EQ(test, pins_held(rt), 0);
 }
@@ -131,7 +131,7 @@ static void R15_charge_of_memory_that_leaves_is_in_nobodys_way(struct kunit *tes
 			continue;
 		}
 		other += hold(test, i % 2 * 8, 1) != region;
-		mm_iommu_abandon(rt->mm, region);
+		do_abandon(rt->mm, region);
 		mm_iommu_drop(region, 1);
 	}
 	wait_for_locked_vm(rt, rt->locked_vm);
@@ -159,7 +159,7 @@ static int abandoner_thread(void *arg)
 		/* Pairs with the release in abandon_round(). */
 		region = smp_load_acquire(&a->region);
 		if (region) {
-			mm_iommu_abandon(a->mm, region);
+			do_abandon(a->mm, region);
 			/* Pairs with the acquire there. */
 			smp_store_release(&a->region, NULL);
 		}
@@ -250,7 +250,7 @@ static void R16_letting_go_holds_up_nobody_elses_work(struct kunit *test)
 		ua = c->ua + i * PAGE_SIZE;
 		KUNIT_ASSERT_EQ(test, mm_iommu_register(rt->mm, ua, PAGE_SIZE, &c->regions[i]), 0);
 		bad += mm_iommu_hold(rt->mm, ua, PAGE_SHIFT, &n) != c->regions[i];
-		mm_iommu_abandon(rt->mm, c->regions[i]);
+		do_abandon(rt->mm, c->regions[i]);
 	}
 	KUNIT_ASSERT_EQ(test, bad, 0);
 
@@ -276,7 +276,7 @@ static void R16_all_pages_go_before_any_charge(struct kunit *test)
 	for (i = 0; i < AREA_PAGES; i++) {
 		regions[i] = do_register(test, i, 1);
 		KUNIT_ASSERT_PTR_EQ(test, hold(test, i, 1), regions[i]);
-		mm_iommu_abandon(rt->mm, regions[i]);
+		do_abandon(rt->mm, regions[i]);
 	}
 	mmap_write_lock(rt->mm);
 	for (i = 0; i < AREA_PAGES; i++) {

@@ -82,7 +82,7 @@ static void model_unregister(struct kunit *test, struct model *model, struct mod
 
 static void model_abandon(struct model_region *m)
 {
-	mm_iommu_abandon(current->mm, m->region);
+	do_abandon(current->mm, m->region);
 	if (!--m->used && !m->tces)
 		m->region = NULL;
 }

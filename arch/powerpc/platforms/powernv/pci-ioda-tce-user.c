@@ -18,6 +18,7 @@
 #include <asm/iommu_tce.h>
 #include <asm/tce.h>
 #include "pci.h"
+#include "pci-ioda-tce-place.h"
 #include "pci-ioda-tce-tree.h"
 
 /*
@@ -26,20 +27,6 @@
  * inline 4, tce_change() 3.  tce_fill_runs() not inline: 0.1 of 11.9 a TCE of 4K.
  */
 
-/**
- * struct tce_place - an entry of a table for user space, and what follows it
- * @tces: the TCE
- * @owners: its owner; NULL in a bare table
- * @used: how many valid TCEs there are in the unit
- * @n: how many entries of the request may be changed from here in one go
- */
-struct tce_place {
-	__be64 *tces;
-	u64 *owners;
-	unsigned long *used;
-	unsigned long n;
-};
-
 /* Find the parts of an entry.  Context: leaf lock of @index held. */
 static __always_inline void tce_place(const struct iommu_table *tbl,
 				      unsigned long index,
@@ -47,21 +34,8 @@ static __always_inline void tce_place(const struct iommu_table *tbl,
 				      unsigned long left,
 				      struct tce_place *place)
 {
-	struct pnv_tce_tree *tree = tbl->it_tree;
-	unsigned long unit = 1UL << tree->unit_bits;
-
-	tce_assert_locked(tree, index);
-	place->tces = &walk->node[walk->slot];
-	if (walk->up) {
-		place->owners = tce_shadow(&tree->geo, place->tces);
-		place->used = (unsigned long *)tce_shadow(&tree->geo, walk->up);
-	} else {
-		place->owners = (u64 __force *)tbl->it_userspace + index;
-		place->used = &tree->used[index >> tree->unit_bits];
-	}
-	if (tbl->it_kind == IOMMU_TABLE_BARE)
-		place->owners = NULL;
-	place->n = min3(left, unit - (index & (unit - 1)), PNV_TCE_STRETCH);
+	tce_assert_locked(tbl->it_tree, index);
+	tce_place_find(tbl, index, walk, left, place);
 }
 
 /*

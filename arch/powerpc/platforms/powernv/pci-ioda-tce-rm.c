@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Changes of a few TCEs of a table for user space in real mode.
+ *
+ * They take the same locks as those in pci-ioda-tce-user.c, but only try, and
+ * only the raw part of them.  All entries of a change are in one unit of a leaf
+ * that exists.
+ *
+ * Only a PHB3 can be made to forget TCEs by stores, so other PHBs are not for
+ * real mode, nor is a table that is in use at several PHBs: there is a lock for
+ * each, which must be taken before anything changes.
+ *
+ * The rules stand in arch/powerpc/kernel/iommu-tce-rm.c.
+ */
+
+#include <linux/compiler.h>
+#include <linux/rculist.h>
+
+#include <asm/io.h>
+#include <asm/iommu.h>
+#include <asm/iommu_tce_rm.h>
+#include <asm/tce.h>
+#include "pci.h"
+#include "pci-ioda-tce-place.h"
+#include "pci-ioda-tce-tree.h"
+
+/* Looks at the sync register; a load from it takes half a microsecond or more. */
+#define RM_SYNC_TRIES 20000
+
+static __always_inline struct pnv_ioda_pe *
+rm_pe(const struct iommu_table_group_link *link)
+{
+	return container_of(link->table_group, struct pnv_ioda_pe, table_group);
+}
+
+/* The PHB of all groups of a table, if real mode can make it forget TCEs, or NULL. */
+static __always_inline struct pnv_phb *rm_phb(struct iommu_table *tbl)
+{
+	struct iommu_table_group_link *link;
+	struct pnv_phb *phb;
+
+	link = list_first_or_null_rcu(&tbl->it_group_list,
+				      struct iommu_table_group_link, next);
+	if (!link || READ_ONCE(tbl->it_no_rm))
+		return NULL;
+	phb = rm_pe(link)->phb;
+	return phb->model == PNV_PHB_MODEL_PHB3 && phb->regs ? phb : NULL;
+}
+
+static __always_inline void __iomem *rm_reg(const struct pnv_phb *phb,
+					    unsigned long offset)
+{
+	return (void __iomem *)(phb->regs_phys + offset);
+}
+
+/* The raw part of a lock. */
+static __always_inline arch_spinlock_t *rm_raw(spinlock_t *lock)
+{
+	return &lock->rlock.raw_lock;
+}
+
+/**
+ * pnv_tce_begin_rm() - lock and find the entries of a change
+ * @tbl: the table
+ * @rm: what entries; the rest is filled in
+ *
+ * Context: Real mode.
+ * Return: whether the change can be made; pnv_tce_commit_rm() or pnv_tce_cancel_rm() follows
+ * then.
+ */
+noinstr bool pnv_tce_begin_rm(struct iommu_table *tbl, struct iommu_tce_rm *rm)
+{
+	const unsigned long index = rm->entry - tbl->it_offset;
+	struct pnv_phb *phb = rm_phb(tbl);
+	struct tce_place place;
+	struct tce_walk walk;
+
+	if (!phb)
+		return false;
+	rm->phb = phb;
+	rm->leaf = rm_raw(tce_lock(tbl->it_tree, index));
+	rm->sync = rm_raw(&phb->tce_sync_lock);
+	if (!arch_spin_trylock(rm->leaf))
+		return false;
+	if (READ_ONCE(tbl->it_closed) || READ_ONCE(tbl->it_broken) ||
+	    !tce_walk(tbl, index, 0, &walk))
+		goto unlock;
+	tce_place_find(tbl, index, &walk, rm->n, &place);
+	if (place.n != rm->n || !place.owners || !arch_spin_trylock(rm->sync))
+		goto unlock;
+	rm->tces = place.tces;
+	rm->owners = place.owners;
+	rm->used = place.used;
+	return true;
+unlock:
+	arch_spin_unlock(rm->leaf);
+	return false;
+}
+
+/**
+ * pnv_tce_cancel_rm() - end a change that has not been made
+ * @rm: for which pnv_tce_begin_rm() returned true
+ *
+ * Context: Real mode.
+ */
+noinstr void pnv_tce_cancel_rm(struct iommu_tce_rm *rm)
+{
+	arch_spin_unlock(rm->sync);
+	arch_spin_unlock(rm->leaf);
+}
+
+/* Write the TCEs and owners.  Return: whether a valid TCE came or went. */
+static __always_inline bool rm_write(const struct iommu_tce_rm *rm,
+				     const u64 *tces, const u64 *owners)
+{
+	u64 tce = 0, owner = 0, changed = 0;
+	unsigned int i;
+
+	for (i = 0; i < rm->n; i++) {
+		if (tces) {
+			tce = tces[i];
+			owner = tce ? owners[i] & ~PNV_TCE_VALID : 0;
+			if (tce & TCE_PCI_WRITE)
+				tce |= TCE_PCI_READ; /* IODA2 has no write-only TCE */
+		}
+		changed |= tce | tce_raw(&rm->tces[i]);
+		*rm->used += !!tce - !!tce_raw(&rm->tces[i]);
+		tce_store(&rm->tces[i], tce);
+		rm->owners[i] = owner;
+	}
+	return changed;
+}
+
+/* Make the PHB forget: see pnv_pci_ioda2_tce_invalidate_in(), and what tce_kill() says of nodes. */
+static __always_inline void rm_kill_pe(const struct pnv_ioda_pe *pe,
+				       const struct iommu_table *tbl,
+				       const struct iommu_tce_rm *rm)
+{
+	void __iomem *reg = rm_reg(pe->phb, PHB3_TCE_KILL);
+	const unsigned int shift = tbl->it_page_shift;
+	const u64 number = pe->pe_number & 0xff;
+	unsigned int i;
+
+	if (shift >= 32 || raw_atomic_read(&tbl->it_loose)) {
+		__raw_rm_writeq_be(PHB3_TCE_KILL_INVAL_PE | number, reg);
+		return;
+	}
+	for (i = 0; i < rm->n; i++)
+		__raw_rm_writeq_be(PHB3_TCE_KILL_INVAL_ONE | number |
+					   ((rm->entry + i) << shift),
+				   reg);
+}
+
+/* As pnv_pci_phb3_tce_sync(), whose lock is held. */
+static __always_inline int rm_sync(const struct pnv_phb *phb)
+{
+	const u64 complete =
+		(__force u64)cpu_to_be64(PHB3_DMA_READ_SYNC_COMPLETE);
+	void __iomem *reg = rm_reg(phb, PHB3_DMA_READ_SYNC);
+	unsigned int tries;
+
+	__raw_rm_writeq_be(PHB3_DMA_READ_SYNC_START, reg);
+	for (tries = 0; tries < RM_SYNC_TRIES; tries++)
+		if (__raw_rm_readq(reg) & complete)
+			return 0;
+	return -EIO;
+}
+
+static __always_inline int rm_kill(struct iommu_table *tbl,
+				   const struct iommu_tce_rm *rm)
+{
+	struct iommu_table_group_link *link;
+	struct list_head *at;
+	int ret;
+
+	mb(); /* the PHB must see the new TCEs when it reads them again */
+	/* A group at another PHB has just come; its hardware does not have the table yet. */
+	for (at = READ_ONCE(tbl->it_group_list.next); at != &tbl->it_group_list;
+	     at = READ_ONCE(at->next)) {
+		link = list_entry(at, struct iommu_table_group_link, next);
+		if (rm_pe(link)->phb == rm->phb)
+			rm_kill_pe(rm_pe(link), tbl, rm);
+	}
+	ret = rm_sync(rm->phb);
+	if (ret)
+		WRITE_ONCE(tbl->it_broken, true);
+	return ret;
+}
+
+/**
+ * pnv_tce_commit_rm() - make a change, and make the hardware forget the old TCEs
+ * @tbl: the table
+ * @rm: for which pnv_tce_begin_rm() returned true
+ * @tces: the new TCEs, 0 where an entry is cleared; NULL clears all
+ * @owners: their owners, low bits do not count
+ *
+ * Context: Real mode.
+ * Return: 0; -EIO when the hardware may go on using the old TCEs: the table is broken.
+ */
+noinstr int pnv_tce_commit_rm(struct iommu_table *tbl, struct iommu_tce_rm *rm,
+			      const u64 *tces, const u64 *owners)
+{
+	bool stale = rm_write(rm, tces, owners);
+	int ret = 0;
+
+	arch_spin_unlock(rm->leaf);
+	if (stale)
+		ret = rm_kill(tbl, rm);
+	arch_spin_unlock(rm->sync);
+	return ret;
+}
+
+/**
+ * pnv_tce_join_rm() - a group has been linked to a table
+ * @tbl: the table
+ * @pe: the PE of the group, whose hardware does not have the table yet
+ *
+ * When this returns, nobody in real mode is about to kill TCEs of the table who may not know of
+ * the group, if that needs another PHB.
+ *
+ * Context: Process, may sleep for an RCU grace period.
+ */
+void pnv_tce_join_rm(struct iommu_table *tbl, const struct pnv_ioda_pe *pe)
+{
+	struct iommu_table_group_link *link;
+	bool alone = true;
+
+	scoped_guard(rcu)
+		list_for_each_entry_rcu(link, &tbl->it_group_list, next)
+			alone &= rm_pe(link)->phb == pe->phb;
+	if (alone || READ_ONCE(tbl->it_no_rm))
+		return;
+	WRITE_ONCE(tbl->it_no_rm, true);
+	synchronize_rcu();
+}

@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Changes of TCEs in real mode: called with the MMU off, beside the same in virtual mode.
+ *
+ * What real mode refuses it must not have changed.  Whatever it has done must be what virtual
+ * mode does in a table of its own.
+ *
+ * Needs a PHB3, whose registers are written: kills, of a PE that no device has.
+ */
+#include <linux/prandom.h>
+#include <linux/preempt.h>
+#include <asm/hw_irq.h>
+#include <asm/iommu_tce_rm.h>
+#include <asm/sections.h>
+#include "pci-ioda-tce_kunit.h"
+#include "pci-ioda-window_kunit.h"
+
+/* A call of iommu_tce_change_rm() with the MMU off. */
+struct rm_call {
+	struct iommu_table *tbl;
+	unsigned long entry;
+	unsigned int n;
+	const u64 *items;
+	struct mm_struct *mm;
+	int ret;
+	unsigned long msr;
+};
+
+static void do_call(struct rm_call *call)
+{
+	call->msr = mfmsr();
+	call->ret = iommu_tce_change_rm(call->tbl, call->mm, call->entry, call->n, call->items);
+}
+
+/*
+ * Call a function (r3: its first instruction) with an argument (r4), with MSR_IR, MSR_DR and MSR_RI
+ * cleared: they are the bits 0x32.  Real mode does not look at the topmost bits of an address,
+ * so nothing moves.
+ */
+void pnv_tce_rm_call(unsigned long fn, struct rm_call *call);
+asm(
+"	.pushsection .text\n"
+"	.globl	pnv_tce_rm_call\n"
+"pnv_tce_rm_call:\n"
+"	mflr	0\n"
+"	std	0, 16(1)\n"
+"	stdu	1, -64(1)\n"
+"	std	31, 56(1)\n"
+"	mfmsr	31\n"
+"	mr	12, 3\n"
+"	mr	3, 4\n"
+"	li	5, 0x32\n"
+"	andc	6, 31, 5\n"
+"	bcl	20, 31, 1f\n"
+"1:	mflr	7\n"
+"	addi	7, 7, 2f - 1b\n"
+"	mtsrr0	7\n"
+"	mtsrr1	6\n"
+"	rfid\n"
+"2:	mtctr	12\n"
+"	bctrl\n"
+"	bcl	20, 31, 3f\n"
+"3:	mflr	7\n"
+"	addi	7, 7, 4f - 3b\n"
+"	mtsrr0	7\n"
+"	mtsrr1	31\n"
+"	rfid\n"
+"4:	ld	31, 56(1)\n"
+"	addi	1, 1, 64\n"
+"	ld	0, 16(1)\n"
+"	mtlr	0\n"
+"	blr\n"
+"	.popsection\n");
+
+static int change_rm(struct kunit *test, struct iommu_table *tbl, unsigned long index,
+		     unsigned int n, const u64 *items)
+{
+	struct rm_call call = {
+		.tbl = tbl, .entry = tbl->it_offset + index, .n = n, .items = items,
+		.mm = current->mm, .ret = 1,
+	};
+	unsigned long flags;
+
+	local_irq_save(flags);
+	hard_irq_disable();
+	pnv_tce_rm_call((unsigned long)dereference_kernel_function_descriptor(do_call), &call);
+	local_irq_restore(flags);
+	KUNIT_EXPECT_EQ(test, call.msr & (MSR_IR | MSR_DR), 0);
+	return call.ret;
+}
+
+static int no_kill(struct iommu_table *tbl, unsigned long index, unsigned long npages)
+{
+	return 0;
+}
+
+static struct iommu_table_ops rm_ops = {
+	.tce_kill = no_kill,
+	TCE_TABLE_OPS,
+	.begin_rm = pnv_tce_begin_rm,
+	.commit_rm = pnv_tce_commit_rm,
+	.cancel_rm = pnv_tce_cancel_rm,
+};
+
+/* Two tables of the same shape: one for real mode, one for virtual mode. */
+struct twins {
+	struct pnv_ioda_pe pe;
+	struct iommu_table *rm;
+	struct iommu_table *virt;
+	unsigned long ua;
+	struct mm_iommu_region *region;
+	u64 items[IOMMU_TCE_RM_MAX];
+};
+
+static void unlink_end(void *arg)
+{
+	struct twins *twins = arg;
+
+	pnv_pci_unlink_table_and_group(twins->rm, &twins->pe.table_group);
+}
+
+static struct twins *twins_begin(struct kunit *test, unsigned int levels)
+{
+	struct pnv_ioda_pe *pe = container_of(group_of(free_device(test)), struct pnv_ioda_pe,
+					      table_group);
+	struct twins *twins = kunit_kzalloc(test, sizeof(*twins), GFP_KERNEL);
+
+	if (pe->phb->model != PNV_PHB_MODEL_PHB3)
+		kunit_skip(test, "needs a PHB3");
+	KUNIT_ASSERT_NOT_NULL(test, twins);
+	twins->pe.phb = pe->phb;
+	twins->pe.pe_number = 0xfe;
+	twins->rm = ops_table(test, &rm_ops, PAGE_SHIFT, 1ULL << 32, levels);
+	twins->virt = ops_table(test, &rm_ops, PAGE_SHIFT, 1ULL << 32, levels);
+	KUNIT_ASSERT_EQ(test, pnv_pci_link_table_and_group(NUMA_NO_NODE, 0, twins->rm,
+							   &twins->pe.table_group), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unlink_end, twins), 0);
+	twins->ua = area(test);
+	twins->region = region(test, twins->ua, AREA_PAGES);
+	return twins;
+}
+
+static void twins_end(struct kunit *test, struct twins *twins)
+{
+	unmap(twins->rm, 0, twins->rm->it_size);
+	unmap(twins->virt, 0, twins->virt->it_size);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&twins->region->mapped), 1);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, twins->region), 0);
+}
+
+static int map_virtual(const struct twins *twins, struct iommu_table *tbl, unsigned long index,
+		       unsigned int n)
+{
+	const struct iommu_tce_target target = { tbl, tbl->it_offset + index, 0 };
+	const struct iommu_tce_list list = { current->mm, n, twins->items };
+
+	return iommu_tce_map_list(&target, 1, &list);
+}
+
+static u64 item(const struct twins *twins, unsigned int page, unsigned int perms)
+{
+	return perms ? (twins->ua + page * PAGE_SIZE) | perms : 0;
+}
+
+static void expect_alike(struct kunit *test, const struct twins *twins, unsigned long index,
+			 unsigned int n)
+{
+	unsigned long i;
+
+	for (i = index; i < index + n; i++) {
+		KUNIT_EXPECT_EQ(test, pnv_tce_get(twins->rm, twins->rm->it_offset + i),
+				pnv_tce_get(twins->virt, twins->virt->it_offset + i));
+		KUNIT_EXPECT_EQ(test, owner_of(twins->rm, i), owner_of(twins->virt, i));
+	}
+}
+
+/* What the counts of the only region should be, by both tables. */
+static void expect_counts(struct kunit *test, const struct twins *twins)
+{
+	struct census c = census(twins->rm);
+
+	KUNIT_EXPECT_EQ(test, c.wrong, 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&twins->region->mapped),
+			1 + c.tces + census(twins->virt).tces);
+}
+
+static void random_changes(struct kunit *test, unsigned int levels)
+{
+	struct twins *twins = twins_begin(test, levels);
+	const unsigned long span = 2 * twins->rm->it_level_size;
+	unsigned int round, i, n, done = 0, refused = 0;
+	struct rnd_state rnd;
+	unsigned long index;
+	bool clear;
+
+	prandom_seed_state(&rnd, 8 + levels);
+	for (round = 0; round < 3000; round++) {
+		n = round % 2 ? 1 : 1 + prandom_u32_state(&rnd) % IOMMU_TCE_RM_MAX;
+		index = prandom_u32_state(&rnd) % (min(span, twins->rm->it_size) - n);
+		clear = !(prandom_u32_state(&rnd) % 4);
+		for (i = 0; i < n; i++)
+			twins->items[i] = clear ? 0 : item(twins,
+							   prandom_u32_state(&rnd) % AREA_PAGES,
+							   prandom_u32_state(&rnd) % (TCE_RW + 1));
+		switch (change_rm(test, twins->rm, index, n, clear ? NULL : twins->items)) {
+		case 0:
+			done++;
+			break;
+		case -EAGAIN:
+			refused++;
+			KUNIT_EXPECT_EQ(test, map_virtual(twins, twins->rm, index, n), 0);
+			break;
+		default:
+			KUNIT_FAIL(test, "a kill failed");
+		}
+		KUNIT_EXPECT_EQ(test, map_virtual(twins, twins->virt, index, n), 0);
+		expect_alike(test, twins, index, n);
+	}
+	expect_counts(test, twins);
+	/* Missing leaves, and those that end in the middle of a change, are for virtual mode. */
+	KUNIT_EXPECT_GT(test, done, 2500);
+	if (levels > 1)
+		KUNIT_EXPECT_GT(test, refused, 0);
+	twins_end(test, twins);
+}
+
+static void I9_changes_are_those_of_virtual_mode(struct kunit *test)
+{
+	random_changes(test, 1);
+}
+
+static void I9_changes_are_those_of_virtual_mode_in_levels(struct kunit *test)
+{
+	random_changes(test, 2);
+}
+
+/* Map entries 0 and 1, in a table of which nothing else may be touched. */
+static struct twins *mapped_begin(struct kunit *test, unsigned int levels)
+{
+	struct twins *twins = twins_begin(test, levels);
+
+	twins->items[0] = item(twins, 0, TCE_RW);
+	twins->items[1] = item(twins, 1, TCE_PCI_READ);
+	KUNIT_EXPECT_EQ(test, map_virtual(twins, twins->rm, 0, 2), 0);
+	KUNIT_EXPECT_EQ(test, map_virtual(twins, twins->virt, 0, 2), 0);
+	return twins;
+}
+
+/* Real mode must refuse this, and leave all as it was. */
+static void expect_refusal(struct kunit *test, const struct twins *twins, unsigned long index,
+			   unsigned int n, const u64 *items)
+{
+	long mapped = atomic_long_read(&twins->region->mapped);
+
+	KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, index, n, items), -EAGAIN);
+	expect_alike(test, twins, 0, 2);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&twins->region->mapped), mapped);
+	KUNIT_EXPECT_EQ(test, census(twins->rm).tces, 2);
+}
+
+/* Both ways to change entry 0 and 1 work, so what is refused is so for the reason that it has. */
+static void expect_changes(struct kunit *test, const struct twins *twins)
+{
+	KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 0, 2, twins->items), 0);
+	expect_alike(test, twins, 0, 2);
+	expect_counts(test, twins);
+}
+
+static void refuse_both(struct kunit *test, struct twins *twins)
+{
+	expect_refusal(test, twins, 0, 2, twins->items);
+	expect_refusal(test, twins, 0, 2, NULL);
+}
+
+static void a_lock_that_is_held_is_refused(struct kunit *test)
+{
+	struct twins *twins = mapped_begin(test, 1);
+	spinlock_t *sync = &twins->pe.phb->tce_sync_lock;
+
+	spin_lock(sync);
+	refuse_both(test, twins);
+	spin_unlock(sync);
+	expect_changes(test, twins);
+	twins_end(test, twins);
+}
+
+static void a_closed_or_broken_table_is_refused(struct kunit *test)
+{
+	struct twins *twins = mapped_begin(test, 1);
+
+	pnv_tce_close(twins->rm);
+	refuse_both(test, twins);
+	pnv_tce_open(twins->rm);
+	twins->rm->it_broken = true;
+	refuse_both(test, twins);
+	twins->rm->it_broken = false;
+	expect_changes(test, twins);
+	twins_end(test, twins);
+}
+
+static void a_leaf_that_is_missing_or_ends_is_refused(struct kunit *test)
+{
+	struct twins *twins = mapped_begin(test, 2);
+	unsigned long leaf = twins->rm->it_level_size;
+
+	expect_refusal(test, twins, leaf, 1, twins->items);
+	expect_refusal(test, twins, leaf, 1, NULL);
+	expect_refusal(test, twins, leaf - 1, 2, twins->items);
+	expect_refusal(test, twins, leaf - 1, 2, NULL);
+	expect_changes(test, twins);
+	twins_end(test, twins);
+}
+
+static void memory_that_cannot_be_mapped_is_refused(struct kunit *test)
+{
+	struct twins *twins = mapped_begin(test, 1);
+	u64 good[2] = { twins->items[0], twins->items[1] }, bad[2] = { good[0], good[1] };
+
+	/* The first of two is held when the second one fails. */
+	bad[1] = (twins->ua + AREA_PAGES * PAGE_SIZE) | TCE_RW;
+	expect_refusal(test, twins, 0, 2, bad);
+	bad[1] = (twins->ua + 512) | TCE_RW;
+	expect_refusal(test, twins, 0, 2, bad);
+	expect_changes(test, twins);
+	twins_end(test, twins);
+}
+
+/* The last count of an orphan queues work. */
+static void I8_old_memory_of_an_orphan_is_refused(struct kunit *test)
+{
+	struct twins *twins = mapped_begin(test, 1);
+	struct mm_iommu_region *again;
+
+	KUNIT_EXPECT_TRUE(test, mm_iommu_abandon_start(current->mm, twins->region));
+	refuse_both(test, twins);
+	mm_iommu_abandon_grace();
+	mm_iommu_abandon_finish(current->mm, twins->region);
+	refuse_both(test, twins);
+	again = region(test, twins->ua, AREA_PAGES);
+	KUNIT_EXPECT_PTR_EQ(test, again, twins->region);
+	expect_changes(test, twins);
+	twins_end(test, twins);
+}
+
+static void more_regions_than_there_is_room_for_are_refused(struct kunit *test)
+{
+	struct twins *twins = twins_begin(test, 1);
+	struct mm_iommu_region *regions[8];
+	u64 items[8];
+	unsigned int i;
+	unsigned long ua = area(test);
+
+	for (i = 0; i < 8; i++) {
+		regions[i] = region(test, ua + 2 * i * PAGE_SIZE, 1);
+		items[i] = regions[i]->ua | TCE_RW;
+	}
+	/* New ones; old ones, which virtual mode has mapped. */
+	KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 0, 8, items), -EAGAIN);
+	for (i = 0; i < 8; i++)
+		KUNIT_EXPECT_EQ(test, map(twins->rm, i, 1, regions[i]->ua), 0);
+	KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 0, 8, NULL), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, census(twins->rm).tces, 8);
+	for (i = 0; i < 8; i++)
+		KUNIT_EXPECT_EQ(test, atomic_long_read(&regions[i]->mapped), 2);
+	KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 0, 4, NULL), 0);
+	KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 4, 4, NULL), 0);
+	for (i = 0; i < 8; i++)
+		KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, regions[i]), 0);
+	twins_end(test, twins);
+}
+
+/* A kill needs a PHB whose lock is held, and all groups must be at it. */
+static void a_table_of_no_group_or_several_phbs_is_refused(struct kunit *test)
+{
+	struct twins *twins = mapped_begin(test, 1);
+	struct pnv_phb *other = kunit_kzalloc(test, sizeof(*other), GFP_KERNEL);
+	struct pnv_ioda_pe *pe = kunit_kzalloc(test, sizeof(*pe), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	KUNIT_ASSERT_NOT_NULL(test, pe);
+	pe->phb = twins->pe.phb;
+	pnv_tce_join_rm(twins->rm, pe);
+	KUNIT_EXPECT_FALSE(test, twins->rm->it_no_rm);
+	pe->phb = other;
+	pnv_tce_join_rm(twins->rm, pe);
+	KUNIT_EXPECT_TRUE(test, twins->rm->it_no_rm);
+	refuse_both(test, twins);
+	twins->rm->it_no_rm = false;
+
+	other->model = PNV_PHB_MODEL_UNKNOWN;
+	other->regs = twins->pe.phb->regs;
+	swap(twins->pe.phb, other);
+	refuse_both(test, twins);
+	swap(twins->pe.phb, other);
+	expect_changes(test, twins);
+	twins_end(test, twins);
+}
+
+static struct kunit_case rm_cases[] = {
+	KUNIT_CASE(I9_changes_are_those_of_virtual_mode),
+	KUNIT_CASE(I9_changes_are_those_of_virtual_mode_in_levels),
+	KUNIT_CASE(a_lock_that_is_held_is_refused),
+	KUNIT_CASE(a_closed_or_broken_table_is_refused),
+	KUNIT_CASE(a_leaf_that_is_missing_or_ends_is_refused),
+	KUNIT_CASE(memory_that_cannot_be_mapped_is_refused),
+	KUNIT_CASE(I8_old_memory_of_an_orphan_is_refused),
+	KUNIT_CASE(more_regions_than_there_is_room_for_are_refused),
+	KUNIT_CASE(a_table_of_no_group_or_several_phbs_is_refused),
+	{}
+};
+
+static struct kunit_suite rm_suite = {
+	.name = "pnv_tce_rm",
+	.init = memory_init,
+	.exit = memory_exit,
+	.test_cases = rm_cases,
+};
+
+kunit_test_suite(rm_suite);
+
+MODULE_DESCRIPTION("Tests of changes of TCEs in real mode");
+MODULE_LICENSE("GPL");

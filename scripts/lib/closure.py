@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Check that code for real mode calls nothing else, cannot trap, and needs little stack.
+
+usage: closure.py OBJDUMP OBJECT...
+
+With the MMU off an exception is fatal, and only linear addresses work.  From the functions that
+the hypercall table calls (ENTRIES) everything that can be called is followed through the object
+code, which must be complete: in the OBJECTs, or in ALLOWED.  Indirect calls are those of the
+tables' operations (OPERATIONS).  All of it is in .noinstr.text, where nothing can be probed.
+"""
+import re
+import subprocess
+import sys
+
+ENTRIES = ("kvmppc_rm_h_put_tce", "kvmppc_rm_h_put_tce_indirect", "kvmppc_rm_h_stuff_tce",
+           "kvmppc_rm_h_get_tce")
+OPERATIONS = ("pnv_tce_begin_rm", "pnv_tce_commit_rm", "pnv_tce_cancel_rm")
+# A walk of the page table, which KVM has always used in real mode; its frame
+ALLOWED = {"__find_linux_pte": 112}
+STACK = 1536
+
+
+class Function:
+    def __init__(self, section):
+        self.section = section
+        self.calls = set()
+        self.indirect = False
+        self.frame = 0
+        self.wrong = []
+
+
+def functions(objdump, path):
+    text = subprocess.run([objdump, "-dr", path], check=True, capture_output=True, text=True).stdout
+    found, section, here = {}, "", None
+    for line in text.splitlines():
+        if match := re.match(r"Disassembly of section (.*):", line):
+            section = match[1]
+        elif match := re.match(r"[0-9a-f]+ <(.*)>:", line):
+            here = found[match[1]] = Function(section)
+        elif match := re.search(r"R_PPC64_REL24\w*\s+([\w.]+)", line):
+            here.calls.add(match[1].lstrip("."))
+        elif match := re.match(r"\s+[0-9a-f]+:\t(?:[0-9a-f]{2} )+\s*\t(\S+)\s*(.*)", line):
+            name, operands = match[1].rstrip("+-"), match[2]
+            if name in ("bctrl", "blrl"):
+                here.indirect = True
+            elif name == "bctr" or name == "trap" or re.match(r"t[wd]", name) or name == "sc":
+                here.wrong.append(f"{name} {operands}")
+            elif match := re.match(r"r1,-(\d+)\(r1\)", operands):
+                if name == "stdu":
+                    here.frame += int(match[1])
+    return found
+
+
+def depth(known, name, above):
+    """The stack that a function and what it calls need; complains about what must not be."""
+    if name in above:
+        sys.exit(f"closure: {name} calls itself")
+    if name in ALLOWED:
+        return ALLOWED[name]
+    if name not in known:
+        sys.exit(f"closure: {' calls '.join((*above, name))}, which is not for real mode")
+    here = known[name]
+    if here.wrong:
+        sys.exit(f"closure: {name} has {here.wrong[0]}")
+    if here.section != ".noinstr.text":
+        sys.exit(f"closure: {name} is in {here.section}, where it can be probed")
+    calls = here.calls | set(OPERATIONS if here.indirect else ())
+    return here.frame + max((depth(known, call, (*above, name)) for call in calls), default=0)
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    known = {}
+    for path in sys.argv[2:]:
+        known.update(functions(sys.argv[1], path))
+    need = max(depth(known, entry, ()) for entry in ENTRIES)
+    if need > STACK:
+        sys.exit(f"closure: {need} bytes of stack, more than {STACK}")
+    print(f"closure: {need} bytes of stack, at most {STACK}")
+
+
+main()
