@@ -72,17 +72,29 @@ every_test() {
 three='-d 3 -l -t 1500'
 # Radix pages of 2M and 1G, one hugepage of 1G, and 2G of memory besides.
 huge="$three -r -m 5G -a hugepagesz=1G -a hugepages=1"
+# Only this machine has the PHB that the KUnit suite of real mode needs.
+real_mode() {
+	local status=0 results=/sys/kernel/debug/kunit/pnv_tce_rm/results
+	scripts/lib/build-kernel "$B/linux" "$B/kunit" configs/base.config configs/kunit.config || return
+	scripts/boot -n real-mode -a kunit.filter_glob=pnv_tce_rm -q '-device edu,bus=pcie.2' powernv8 "$B/kunit/vmlinux.boot" "$B/initrd.img" \
+		"echo '# suite pnv_tce_rm'; sed -n 's/^    //p' $results; ! grep -q '^ *not ok' $results; echo \"# suite-end pnv_tce_rm \$?\"" \
+		> "$LOGS/powernv8-real-mode.tap" || status=$?
+	cat "$LOGS/powernv8-real-mode.tap"
+	tap_sum < "$LOGS/powernv8-real-mode.tap"
+	return "$status"
+}
 # QEMU before 8.2 dies of a store to a device while another of its threads changes where
 # devices are (fixed by its commit 0d58c660689f).  These programs move devices beside
 # requests, and a request stores to the PHB only on this machine: one thread for them.
 powernv8() {
 	local status=0 moving='spapr_tce_(random|hotplug|handback|kvm_groups)'
 	ours || return
+	real_mode || status=$?
 	tests -vE "^($moving|spapr_tce_(kvm_)?fault)( |$)"
 	guest powernv8 "$B/kernel/vmlinux.boot" "$three powernv8" "${tests[@]}" || status=$?
 	tests -E "^$moving( |$)"
 	guest powernv8-moving "$B/kernel/vmlinux.boot" "$three -1 powernv8" "${tests[@]}" || status=$?
-	cat "$LOGS"/powernv8{,-moving}.tap | tap_sum
+	cat "$LOGS"/powernv8{-real-mode,,-moving}.tap | tap_sum
 	return "$status"
 }
 # The fourth PHB has two controllers in one group. In the second boot most memory is CMA, which

@@ -45,8 +45,8 @@ struct rm_counts {
 };
 
 /* The place of the region that has @ua, or the number of regions. */
-static __always_inline unsigned int rm_counts_find(const struct rm_counts *counts,
-						   unsigned long ua)
+static __always_inline unsigned int
+rm_counts_find(const struct rm_counts *counts, unsigned long ua)
 {
 	unsigned int i;
 
@@ -178,8 +178,7 @@ noinstr int iommu_tce_change_rm(struct iommu_table *tbl, struct mm_struct *mm,
 	old.nr = 0;
 	if (!ops->begin_rm)
 		return -EAGAIN;
-	if (items &&
-	    !rm_holds(&new, mm, items, n, tbl->it_page_shift, tces))
+	if (items && !rm_holds(&new, mm, items, n, tbl->it_page_shift, tces))
 		goto refuse;
 	if (!ops->begin_rm(tbl, &rm))
 		goto refuse;

@@ -117,7 +117,8 @@ struct kvm_tce_user {
 	const struct iommu_group *group;
 };
 
-static __always_inline struct hlist_head *kvm_tce_bucket(struct kvm *kvm, u64 liobn)
+static __always_inline struct hlist_head *kvm_tce_bucket(struct kvm *kvm,
+							 u64 liobn)
 {
 	return &kvm->arch.tce.liobns[hash_64(liobn, KVM_TCE_HASH_BITS)];
 }

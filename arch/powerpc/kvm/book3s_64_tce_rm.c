@@ -112,7 +112,8 @@ static __always_inline bool rm_items(struct kvm *kvm, unsigned int page_shift,
 		    !guest_memory_find(kvm_memslots_raw(kvm), gpa, page,
 				       &memory))
 			return false;
-		items[i] = guest_memory_ua(&memory, gpa) | (tces[i] & TCE_PERMS);
+		items[i] = guest_memory_ua(&memory, gpa) |
+			   (tces[i] & TCE_PERMS);
 	}
 	return true;
 }
@@ -177,8 +178,7 @@ noinstr long kvmppc_rm_h_put_tce(struct kvm_vcpu *vcpu, unsigned long number,
 {
 	u64 word = tce, item;
 
-	return rm_count(vcpu,
-			rm_put(vcpu->kvm, number, ioba, &word, &item, 1));
+	return rm_count(vcpu, rm_put(vcpu->kvm, number, ioba, &word, &item, 1));
 }
 
 /*
@@ -252,8 +252,8 @@ noinstr long kvmppc_rm_h_put_tce_indirect(struct kvm_vcpu *vcpu,
 					  unsigned long tce_list,
 					  unsigned long npages)
 {
-	return rm_count(vcpu, rm_put_list(vcpu->kvm, number, ioba, tce_list,
-					  npages));
+	return rm_count(vcpu,
+			rm_put_list(vcpu->kvm, number, ioba, tce_list, npages));
 }
 
 /**

@@ -89,8 +89,7 @@ region_find(struct mm_iommu_regions *regions, unsigned long first,
 }
 
 /* Whether TCEs may be added: neither pending nor an orphan. */
-static __always_inline bool
-region_usable(const struct mm_iommu_region *region)
+static __always_inline bool region_usable(const struct mm_iommu_region *region)
 {
 	/* Pairs with region_publish(): who sees @used sees all of it. */
 	return smp_load_acquire(&region->used);

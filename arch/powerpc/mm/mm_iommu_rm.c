@@ -36,8 +36,9 @@
  * Context: Real mode, see above.
  * Return: the region, its mapped count raised; NULL as for mm_iommu_hold().
  */
-noinstr struct mm_iommu_region *
-mm_iommu_hold_rm(struct mm_struct *mm, unsigned long ua, unsigned int page_shift)
+noinstr struct mm_iommu_region *mm_iommu_hold_rm(struct mm_struct *mm,
+						 unsigned long ua,
+						 unsigned int page_shift)
 {
 	struct mm_iommu_region *region = region_for_tce(mm, ua, page_shift);
 

@@ -38,8 +38,7 @@ static void do_call(struct rm_call *call)
  * so nothing moves.
  */
 void pnv_tce_rm_call(unsigned long fn, struct rm_call *call);
-asm(
-"	.pushsection .text\n"
+asm("	.pushsection .text\n"
 "	.globl	pnv_tce_rm_call\n"
 "pnv_tce_rm_call:\n"
 "	mflr	0\n"
