@@ -18,7 +18,16 @@
  *
  * The guest must have one processor.
  *
- * usage: qemu-system-ppc64 -smp 1 -plugin count.so,out=FILE,syms=FILE[,late=NAME][,io=STRING]
+ * With real=BYTES, which is the size of memory, there are no records.  Instead it tells what our
+ * functions for real mode, which run nowhere else, loaded from and stored to:
+ *
+ *	real ACCESSES WILD
+ *	wild ADDRESS NAME	(for the first of them)
+ *
+ * WILD are those that are neither in the linear mapping nor a device register.  On a real machine
+ * they would end it; this emulator reads zeroes.
+ *
+ * usage: qemu-system-ppc64 -smp 1 -plugin count.so,out=FILE,syms=FILE[,late=NAME][,io=STRING][,real=BYTES]
  *
  * syms has a line for each function of the kernel, by address: the address, how far
  * behind it the local entry point is (ELFv2: calls that share the TOC pointer skip the
@@ -57,7 +66,7 @@ typedef void (*mem_fn)(unsigned int cpu, uint32_t info, uint64_t vaddr, void *da
 typedef void (*tb_fn)(uint64_t id, struct qemu_plugin_tb *tb);
 typedef void (*exit_fn)(uint64_t id, void *data);
 
-enum { ADD_U64 = 0, NO_REGS = 0, MEM_WRITE = 2 };
+enum { ADD_U64 = 0, NO_REGS = 0, MEM_WRITE = 2, MEM_ANY = 3 };
 
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
@@ -104,6 +113,7 @@ struct function {
 	uint64_t entry;		/* where calls enter that need no new TOC pointer */
 	char *name;
 	bool io;
+	bool real;		/* runs in real mode */
 };
 
 /* Two counters each: instructions and calls. */
@@ -132,6 +142,8 @@ static uint64_t *excluded;	/* of the current record, by timer interrupts */
 static uint64_t *record;
 static unsigned long records;
 static uint64_t late_total, stores;
+static uint64_t memory_size;	/* 0: addresses are not checked */
+static uint64_t accesses, wild;
 static bool counting, pending;
 static FILE *out;
 
@@ -264,6 +276,8 @@ static void write_record(void)
 	if (!pending)
 		return;
 	pending = false;
+	if (memory_size)
+		return;
 	for (i = 0; i < cells; i += 2)
 		total += record[i];
 	fprintf(out, "record %lu %llu %llu %llu\n", records, (unsigned long long)total,
@@ -305,6 +319,22 @@ static void store(unsigned int cpu, uint32_t info, uint64_t vaddr, void *data)
 
 	if (counting && hwaddr && qemu_plugin_hwaddr_is_io(hwaddr))
 		stores++;
+}
+
+/* An access by the function number @data, which is one for real mode. */
+static void real_access(unsigned int cpu, uint32_t info, uint64_t vaddr, void *data)
+{
+	void *hwaddr;
+
+	accesses++;
+	if (vaddr - KERNEL < memory_size)
+		return;
+	hwaddr = qemu_plugin_get_hwaddr(info, vaddr);
+	if (vaddr < KERNEL && hwaddr && qemu_plugin_hwaddr_is_io(hwaddr))
+		return;
+	if (wild++ < 8)
+		fprintf(out, "wild %llx %s\n", (unsigned long long)vaddr,
+			functions[(size_t)data].name);
 }
 
 /*
@@ -413,6 +443,9 @@ static void translate(uint64_t id, struct qemu_plugin_tb *tb)
 			count(insn, 2 * f + 1);
 		if (f == USER && is(opcode(insn), ~0u, OP_STOP))
 			on(insn, stop);
+		if (functions[f].real)
+			qemu_plugin_register_vcpu_mem_cb(insn, real_access, NO_REGS, MEM_ANY,
+							 (void *)f);
 		if (functions[f].io)
 			qemu_plugin_register_vcpu_mem_cb(insn, store, NO_REGS, MEM_WRITE, NULL);
 		if (f != USER && (is(opcode(insn), ~0u, OP_RFID) || is(opcode(insn), ~0u, OP_HRFID)))
@@ -422,6 +455,13 @@ static void translate(uint64_t id, struct qemu_plugin_tb *tb)
 		if (f == late.function && leaves(insn, f))
 			on(insn, late_leave);
 	}
+}
+
+/* By their names: what kvmppc_rm_h_put_tce() and its kin call. */
+static bool for_real_mode(const char *name)
+{
+	return (strstr(name, "_rm") && (strstr(name, "tce") || strstr(name, "mm_iommu"))) ||
+	       !strcmp(name, "rm_put_list");
 }
 
 static void add_function(uint64_t addr, uint64_t entry, const char *name, const char *io)
@@ -438,6 +478,7 @@ static void add_function(uint64_t addr, uint64_t entry, const char *name, const 
 	functions[nr].entry = addr + entry;
 	functions[nr].name = strdup(name);
 	functions[nr].io = *io && strstr(name, io);
+	functions[nr].real = memory_size && for_real_mode(name);
 	nr++;
 }
 
@@ -476,6 +517,9 @@ static size_t find_name(const char *name)
 static void finish(uint64_t id, void *data)
 {
 	write_record();
+	if (memory_size)
+		fprintf(out, "real %llu %llu\n", (unsigned long long)accesses,
+			(unsigned long long)wild);
 	fprintf(out, "end %lu\n", records);
 	fclose(out);
 }
@@ -502,6 +546,8 @@ int qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, cha
 			late_name = argv[i] + 5;
 		else if (!strncmp(argv[i], "io=", 3))
 			io = argv[i] + 3;
+		else if (!strncmp(argv[i], "real=", 5))
+			memory_size = strtoull(argv[i] + 5, NULL, 0);
 		else
 			fail("unknown argument", argv[i]);
 	}
