@@ -5,7 +5,7 @@
  * What real mode refuses it must not have changed.  Whatever it has done must be what virtual
  * mode does in a table of its own.
  *
- * Needs a PHB3, whose registers are written: kills, of a PE that no device has.
+ * Most of it needs a PHB3, whose registers are written: kills, of a PE that no device has.
  */
 #include <linux/prandom.h>
 #include <linux/preempt.h>
@@ -368,8 +368,8 @@ static void more_regions_than_there_is_room_for_are_refused(struct kunit *test)
 	twins_end(test, twins);
 }
 
-/* A kill needs a PHB whose lock is held, and all groups must be at it. */
-static void a_table_of_no_group_or_several_phbs_is_refused(struct kunit *test)
+/* The lock of one PHB is held for a kill, so all groups must be at it. */
+static void a_table_of_groups_at_several_phbs_is_refused(struct kunit *test)
 {
 	struct twins *twins = mapped_begin(test, 1);
 	struct pnv_phb *other = kunit_kzalloc(test, sizeof(*other), GFP_KERNEL);
@@ -385,14 +385,39 @@ static void a_table_of_no_group_or_several_phbs_is_refused(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, twins->rm->it_no_rm);
 	refuse_both(test, twins);
 	twins->rm->it_no_rm = false;
-
-	other->model = PNV_PHB_MODEL_UNKNOWN;
-	other->regs = twins->pe.phb->regs;
-	swap(twins->pe.phb, other);
-	refuse_both(test, twins);
-	swap(twins->pe.phb, other);
 	expect_changes(test, twins);
 	twins_end(test, twins);
+}
+
+/* Kills by stores are for PHB3 only; this also runs on machines without one. */
+static void a_phb_without_kills_by_stores_is_refused(struct kunit *test)
+{
+	struct pnv_phb *phb = kunit_kzalloc(test, sizeof(*phb), GFP_KERNEL);
+	struct pnv_ioda_pe *pe = kunit_kzalloc(test, sizeof(*pe), GFP_KERNEL);
+	struct iommu_table *tbl = ops_table(test, &rm_ops, PAGE_SHIFT, 1ULL << 32, 1);
+	unsigned long ua = area(test);
+	struct mm_iommu_region *r = region(test, ua, 1);
+
+	KUNIT_ASSERT_NOT_NULL(test, phb);
+	KUNIT_ASSERT_NOT_NULL(test, pe);
+	pe->phb = phb;
+	spin_lock_init(&phb->tce_sync_lock);
+	KUNIT_EXPECT_EQ(test, map(tbl, 0, 1, ua), 0);
+	/* No group; a PHB of another kind; one whose registers are not mapped. */
+	KUNIT_EXPECT_EQ(test, change_rm(test, tbl, 0, 1, NULL), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, pnv_pci_link_table_and_group(NUMA_NO_NODE, 0, tbl,
+							   &pe->table_group), 0);
+	phb->model = PNV_PHB_MODEL_UNKNOWN;
+	phb->regs = (void __iomem *)phb;
+	KUNIT_EXPECT_EQ(test, change_rm(test, tbl, 0, 1, NULL), -EAGAIN);
+	phb->model = PNV_PHB_MODEL_PHB3;
+	phb->regs = NULL;
+	KUNIT_EXPECT_EQ(test, change_rm(test, tbl, 0, 1, NULL), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, census(tbl).tces, 1);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&r->mapped), 2);
+	pnv_pci_unlink_table_and_group(tbl, &pe->table_group);
+	unmap(tbl, 0, 1);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, r), 0);
 }
 
 static struct kunit_case rm_cases[] = {
@@ -404,7 +429,8 @@ static struct kunit_case rm_cases[] = {
 	KUNIT_CASE(memory_that_cannot_be_mapped_is_refused),
 	KUNIT_CASE(I8_old_memory_of_an_orphan_is_refused),
 	KUNIT_CASE(more_regions_than_there_is_room_for_are_refused),
-	KUNIT_CASE(a_table_of_no_group_or_several_phbs_is_refused),
+	KUNIT_CASE(a_table_of_groups_at_several_phbs_is_refused),
+	KUNIT_CASE(a_phb_without_kills_by_stores_is_refused),
 	{}
 };
 
