@@ -83,6 +83,19 @@ real_mode() {
 	tap_sum < "$LOGS/powernv8-real-mode.tap"
 	return "$status"
 }
+# Addresses that real mode uses, looked at by a plugin, which wants one processor.
+real_addresses() {
+	local status=0 addresses=$B/bench/addresses tap=$LOGS/powernv8-addresses.tap verdict=ok
+	scripts/lib/plugin "$B/bench" "$B/kernel" || return
+	rm -f "$addresses"
+	guest powernv8-addresses "$B/kernel/vmlinux.boot" \
+		"-s 1 -m 2G -p $B/bench/count.so,out=$addresses,syms=$B/bench/kernel.syms,real=0x80000000 powernv8" \
+		spapr_tce_kvm_rm spapr_tce_kvm_random || status=$?
+	grep -qx 'real [1-9][0-9]* 0' "$addresses" || verdict='not ok' status=1
+	printf '%s\n' '# suite real-mode' 1..1 "$verdict 1 I9_addresses_are_linear" "$(sed 's/^/# /' "$addresses")" \
+		"# suite-end real-mode $status" | tee -a "$tap"
+	return "$status"
+}
 # QEMU before 8.2 dies of a store to a device while another of its threads changes where
 # devices are (fixed by its commit 0d58c660689f).  These programs move devices beside
 # requests, and a request stores to the PHB only on this machine: one thread for them.
@@ -90,11 +103,12 @@ powernv8() {
 	local status=0 moving='spapr_tce_(random|hotplug|handback|kvm_groups)'
 	ours || return
 	real_mode || status=$?
-	tests -vE "^($moving|spapr_tce_(kvm_)?fault)( |$)"
+	real_addresses || status=$?
+	tests -vE "^($moving|spapr_tce_(kvm_)?fault|spapr_tce_kvm_(rm|random))( |$)"
 	guest powernv8 "$B/kernel/vmlinux.boot" "$three powernv8" "${tests[@]}" || status=$?
 	tests -E "^$moving( |$)"
 	guest powernv8-moving "$B/kernel/vmlinux.boot" "$three -1 powernv8" "${tests[@]}" || status=$?
-	cat "$LOGS"/powernv8{-real-mode,,-moving}.tap | tap_sum
+	cat "$LOGS"/powernv8{-real-mode,-addresses,,-moving}.tap | tap_sum
 	return "$status"
 }
 # The fourth PHB has two controllers in one group. In the second boot most memory is CMA, which
