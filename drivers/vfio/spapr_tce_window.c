@@ -71,6 +71,8 @@ static void window_put(struct iommu_table *tbl, bool stuck)
 {
 	if (stuck)
 		iommu_tce_uncharge(tbl);
+	else
+		iommu_tce_leave(tbl);
 	iommu_tce_table_put(tbl);
 }
 
@@ -227,11 +229,7 @@ static int window_charge(struct spapr_tce_container *container,
 	if (ret)
 		return ret;
 	spapr_tce_may_wait(container);
-	ret = account_locked_vm(container->mm, pages, true);
-	/* Windows that guests had may have been closed, and not been freed yet. */
-	if (ret == -ENOMEM)
-		ret = iommu_tce_wait_leaving(container->mm) ?:
-			      account_locked_vm(container->mm, pages, true);
+	ret = iommu_tce_charge(container->mm, pages);
 	if (!ret)
 		new->charged = pages;
 	return ret;
@@ -580,8 +578,10 @@ int spapr_tce_window_remove(struct spapr_tce_container *container, u64 start)
 	window_empty(container, tbl);
 	ret = window_leave(container, num, tbl, &stuck);
 	/* So that the charge is gone when this returns, also if a guest had the table. */
-	if (!ret)
+	if (!ret) {
+		iommu_tce_leave(tbl);
 		iommu_tce_wait_watches(tbl);
+	}
 	window_put(tbl, stuck);
 	return ret;
 }

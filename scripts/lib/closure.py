@@ -6,8 +6,9 @@ usage: closure.py OBJDUMP OBJECT...
 
 With the MMU off an exception is fatal, and only linear addresses work.  From the functions that
 the hypercall table calls (ENTRIES) everything that can be called is followed through the object
-code, which must be complete: in the OBJECTs, or in ALLOWED.  Indirect calls are those of the
-tables' operations (OPERATIONS).  All of it is in .noinstr.text, where nothing can be probed.
+code, which must be complete: in the OBJECTs.  Indirect calls are those of the tables' operations
+(OPERATIONS).  All of it is in .noinstr.text, where nothing can be probed, but for what KVM has
+always used in real mode (PROBED).
 """
 import re
 import subprocess
@@ -16,8 +17,7 @@ import sys
 ENTRIES = ("kvmppc_rm_h_put_tce", "kvmppc_rm_h_put_tce_indirect", "kvmppc_rm_h_stuff_tce",
            "kvmppc_rm_h_get_tce")
 OPERATIONS = ("pnv_tce_begin_rm", "pnv_tce_commit_rm", "pnv_tce_cancel_rm")
-# A walk of the page table, which KVM has always used in real mode; its frame
-ALLOWED = {"__find_linux_pte": 112}
+PROBED = ("__find_linux_pte",)
 STACK = 1536
 
 
@@ -38,7 +38,7 @@ def functions(objdump, path):
             section = match[1]
         elif match := re.match(r"[0-9a-f]+ <(.*)>:", line):
             here = found[match[1]] = Function(section)
-        elif match := re.search(r"R_PPC64_REL24\w*\s+([\w.]+)", line):
+        elif match := re.search(r"R_PPC64_REL(?:24|14)\w*\s+([\w.$]+)", line):
             here.calls.add(match[1].lstrip("."))
         elif match := re.match(r"\s+[0-9a-f]+:\t(?:[0-9a-f]{2} )+\s*\t(\S+)\s*(.*)", line):
             name, operands = match[1].rstrip("+-"), match[2]
@@ -49,6 +49,11 @@ def functions(objdump, path):
             elif match := re.match(r"r1,-(\d+)\(r1\)", operands):
                 if name == "stdu":
                     here.frame += int(match[1])
+            elif re.match(r"r1,", operands) and not re.match(r"(st|cmp)(?!\w+ux?$)|addi$|mr$|ld$", name):
+                here.wrong.append(f"{name} {operands}")
+            if match := re.match(r"b", name) and re.search(r"<([\w.$]+)(?:\+0x[0-9a-f]+)?>$", operands):
+                if found.get(match[1]) is not here:
+                    here.calls.add(match[1].lstrip("."))
     return found
 
 
@@ -56,14 +61,12 @@ def depth(known, name, above):
     """The stack that a function and what it calls need; complains about what must not be."""
     if name in above:
         sys.exit(f"closure: {name} calls itself")
-    if name in ALLOWED:
-        return ALLOWED[name]
     if name not in known:
         sys.exit(f"closure: {' calls '.join((*above, name))}, which is not for real mode")
     here = known[name]
     if here.wrong:
         sys.exit(f"closure: {name} has {here.wrong[0]}")
-    if here.section != ".noinstr.text":
+    if here.section != ".noinstr.text" and name not in PROBED:
         sys.exit(f"closure: {name} is in {here.section}, where it can be probed")
     calls = here.calls | set(OPERATIONS if here.indirect else ())
     return here.frame + max((depth(known, call, (*above, name)) for call in calls), default=0)
@@ -74,7 +77,10 @@ def main():
         sys.exit(__doc__)
     known = {}
     for path in sys.argv[2:]:
-        known.update(functions(sys.argv[1], path))
+        found = functions(sys.argv[1], path)
+        if twice := known.keys() & found.keys():
+            sys.exit(f"closure: two functions named {min(twice)}")
+        known.update(found)
     need = max(depth(known, entry, ()) for entry in ENTRIES)
     if need > STACK:
         sys.exit(f"closure: {need} bytes of stack, more than {STACK}")

@@ -13,6 +13,7 @@
 #include <linux/cleanup.h>
 #include <linux/export.h>
 #include <linux/mm.h>
+#include <linux/printk.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
@@ -134,8 +135,31 @@ int iommu_tce_wait_watches(struct iommu_table *tbl)
 }
 EXPORT_SYMBOL_GPL(iommu_tce_wait_watches);
 
-/* Tables that are closed, and still charged because watches have them. */
+/*
+ * Tables of which only watches have references, which makes them still charged.  How many have
+ * left the list tells who waits that it is worth a try.
+ */
 static HLIST_HEAD(leaving);
+static unsigned long left;
+
+/**
+ * iommu_tce_leave() - the owner of a table is about to put its last reference
+ * @tbl: a table that is closed
+ *
+ * If watches have the table yet, who meets the limit of locked_vm waits for it.  So nothing that
+ * the owner does from now on may wait for anybody else.
+ *
+ * Context: Any, virtual mode.
+ */
+void iommu_tce_leave(struct iommu_table *tbl)
+{
+	spin_lock(&watches_lock);
+	if (atomic_read(&tbl->it_watched) && tbl->it_payer &&
+	    hlist_unhashed(&tbl->it_leaving))
+		hlist_add_head(&tbl->it_leaving, &leaving);
+	spin_unlock(&watches_lock);
+}
+EXPORT_SYMBOL_GPL(iommu_tce_leave);
 
 /**
  * iommu_tce_tell_watches() - tell the watches of a table that it is closed
@@ -147,10 +171,6 @@ void iommu_tce_tell_watches(struct iommu_table *tbl)
 {
 	struct iommu_tce_watch *watch;
 
-	scoped_guard(spinlock, &watches_lock)
-		if (atomic_read(&tbl->it_watched) && tbl->it_payer &&
-		    hlist_unhashed(&tbl->it_leaving))
-			hlist_add_head(&tbl->it_leaving, &leaving);
 	/* No new ones come, as the table is closed. */
 	do {
 		spin_lock(&watches_lock);
@@ -178,20 +198,34 @@ static bool has_leaving(const struct mm_struct *mm)
 }
 
 /**
- * iommu_tce_wait_leaving() - wait for tables that are closed and still charged
- * @mm: who pays for them
+ * iommu_tce_charge() - charge locked_vm, and wait for tables that are about to be uncharged
+ * @mm: whose locked_vm
+ * @pages: how many pages
  *
- * For somebody who has met the limit of locked_vm.  As iommu_tce_wait_watches(), it may take as
- * long as user space likes.
+ * Where the limit is met, that may be by tables that only guests have yet.  As
+ * iommu_tce_wait_watches(), that may take as long as user space likes.
  *
  * Context: Process, sleeps.
- * Return: 0 or -EINTR after a fatal signal.
+ * Return: 0; -ENOMEM when the limit does not allow it; -EINTR after a fatal signal.
  */
-int iommu_tce_wait_leaving(struct mm_struct *mm)
+int iommu_tce_charge(struct mm_struct *mm, unsigned long pages)
 {
-	return wait_var_event_killable(&leaving, !has_leaving(mm)) ? -EINTR : 0;
+	unsigned long seen;
+	bool more;
+	int ret;
+
+	for (;;) {
+		/* Before the attempt: whatever goes after this is worth another one. */
+		seen = READ_ONCE(left);
+		more = has_leaving(mm);
+		ret = account_locked_vm(mm, pages, true);
+		if (ret != -ENOMEM || !more)
+			return ret;
+		if (wait_var_event_killable(&left, READ_ONCE(left) != seen))
+			return -EINTR;
+	}
 }
-EXPORT_SYMBOL_GPL(iommu_tce_wait_leaving);
+EXPORT_SYMBOL_GPL(iommu_tce_charge);
 
 /**
  * iommu_tce_charge_to() - make a table keep its charge to locked_vm
@@ -224,10 +258,32 @@ void iommu_tce_uncharge(struct iommu_table *tbl)
 	if (!tbl->it_payer)
 		return;
 	account_locked_vm(tbl->it_payer, tbl->it_charged, false);
-	scoped_guard(spinlock, &watches_lock)
+	scoped_guard(spinlock, &watches_lock) {
 		hlist_del_init(&tbl->it_leaving);
-	wake_up_var(&leaving);
+		WRITE_ONCE(left, left + 1);
+	}
+	wake_up_var(&left);
 	mmdrop(tbl->it_payer);
 	tbl->it_payer = NULL;
 }
 EXPORT_SYMBOL_GPL(iommu_tce_uncharge);
+
+/**
+ * iommu_tce_is_broken() - whether a kill of TCEs of a table has failed
+ * @tbl: the table
+ *
+ * After a failure in real mode, which can neither say so nor clear up, the request is made again.
+ * It may find nothing to do then, and must not succeed.
+ *
+ * Context: Any, virtual mode.
+ * Return: whether one has failed.
+ */
+bool iommu_tce_is_broken(struct iommu_table *tbl)
+{
+	if (!READ_ONCE(tbl->it_broken))
+		return false;
+	if (READ_ONCE(tbl->it_untold) && xchg(&tbl->it_untold, false))
+		pr_warn("iommu: TCE kill failed in real mode, memory of user space is lost\n");
+	return true;
+}
+EXPORT_SYMBOL_GPL(iommu_tce_is_broken);

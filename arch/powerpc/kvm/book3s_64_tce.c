@@ -511,12 +511,12 @@ static int liobn_charge(struct kvm *kvm, unsigned long pages)
 	atomic_t *leaving = &kvm->arch.tce.leaving;
 	int ret;
 
-	ret = account_locked_vm(kvm->mm, pages, true);
+	ret = iommu_tce_charge(kvm->mm, pages);
 	if (ret != -ENOMEM)
 		return ret;
-	ret = wait_var_event_killable(leaving, !atomic_read(leaving));
-	ret = ret ?: iommu_tce_wait_leaving(kvm->mm);
-	return ret ? -EINTR : account_locked_vm(kvm->mm, pages, true);
+	if (wait_var_event_killable(leaving, !atomic_read(leaving)))
+		return -EINTR;
+	return iommu_tce_charge(kvm->mm, pages);
 }
 
 /* Return: the window, charged, or an errno. */

@@ -215,11 +215,16 @@ static bool map_items(const struct tce_call *call)
 		.n = call->n,
 		.items = call->items,
 	};
-	int ret;
+	int ret, nr = 0;
 
 	ret = find_targets(call->liobn, call->index, targets);
-	if (ret > 0)
-		ret = iommu_tce_map_list(targets, ret, &list);
+	if (ret > 0) {
+		nr = ret;
+		ret = iommu_tce_map_list(targets, nr, &list);
+	}
+	while (!ret && nr)
+		if (iommu_tce_is_broken(targets[--nr].tbl))
+			ret = -EIO;
 	if (ret == -EIO) {
 		memset(call->tces, 0, call->n * sizeof(*call->tces));
 		write_view(call);
@@ -267,6 +272,8 @@ static long put_one(struct kvm *kvm, struct kvm_tce_liobn *liobn,
 	if (ret == -EAGAIN)
 		return H_BUSY;
 	/* What map_items() says of failures goes for this, too. */
+	if ((!ret || ret == -EIO) && iommu_tce_is_broken(tbl))
+		ret = -EIO;
 	if (ret == -EIO)
 		iommu_tce_unmap(tbl, &clear);
 	if (!ret || ret == -EIO)
@@ -464,6 +471,8 @@ static bool stuff_tables(const struct kvm_tce_liobn *liobn, unsigned long index,
 		req.entry = targets[i].entry;
 		req.npages = n << targets[i].sub_shift;
 		ret = iommu_tce_unmap(targets[i].tbl, &req) ?: ret;
+		if (iommu_tce_is_broken(targets[i].tbl))
+			ret = -EIO;
 	}
 	return !ret;
 }

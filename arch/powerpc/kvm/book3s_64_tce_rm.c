@@ -7,7 +7,9 @@
  * thread or of a secondary one.  Leaving the guest takes thousands of
  * instructions, so what is short and simple is done here.  All else returns
  * H_TOO_HARD and has changed nothing: then the same hypercall arrives in
- * book3s_64_tce_hcall.c.  So nothing is refused here but by H_TOO_HARD.
+ * book3s_64_tce_hcall.c.  So nothing is refused here but by H_TOO_HARD.  Only
+ * when a kill has failed the entries have changed; the table is broken then,
+ * and virtual mode leaves the call to user space.
  *
  * Simple is: a window with one link at most, pages as large in its table as in
  * the guest, few entries whose words are in a page of the view that exists, and

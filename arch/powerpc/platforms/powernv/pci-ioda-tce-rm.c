@@ -20,12 +20,13 @@
 #include <asm/iommu.h>
 #include <asm/iommu_tce_rm.h>
 #include <asm/tce.h>
+#include <asm/time.h>
 #include "pci.h"
 #include "pci-ioda-tce-place.h"
 #include "pci-ioda-tce-tree.h"
 
-/* Looks at the sync register; a load from it takes half a microsecond or more. */
-#define RM_SYNC_TRIES 20000
+/* As long as in virtual mode (pnv_pci_phb3_tce_sync_wait()), with interrupts off. */
+#define RM_SYNC_US 20000
 
 static __always_inline struct pnv_ioda_pe *
 rm_pe(const struct iommu_table_group_link *link)
@@ -33,18 +34,33 @@ rm_pe(const struct iommu_table_group_link *link)
 	return container_of(link->table_group, struct pnv_ioda_pe, table_group);
 }
 
+/* The link behind @at, which is one or the head; links stay as long as interrupts are off. */
+static __always_inline struct iommu_table_group_link *
+rm_next(const struct iommu_table *tbl, const struct list_head *at)
+{
+	struct list_head *next = READ_ONCE(at->next);
+
+	return next == &tbl->it_group_list ?
+		       NULL :
+		       list_entry(next, struct iommu_table_group_link, next);
+}
+
 /* The PHB of all groups of a table, if real mode can make it forget TCEs, or NULL. */
 static __always_inline struct pnv_phb *rm_phb(struct iommu_table *tbl)
 {
 	struct iommu_table_group_link *link;
-	struct pnv_phb *phb;
+	struct pnv_phb *phb = NULL;
 
-	link = list_first_or_null_rcu(&tbl->it_group_list,
-				      struct iommu_table_group_link, next);
-	if (!link || READ_ONCE(tbl->it_no_rm))
+	if (READ_ONCE(tbl->it_no_rm))
 		return NULL;
-	phb = rm_pe(link)->phb;
-	return phb->model == PNV_PHB_MODEL_PHB3 && phb->regs ? phb : NULL;
+	for (link = rm_next(tbl, &tbl->it_group_list); link;
+	     link = rm_next(tbl, &link->next)) {
+		if (phb && rm_pe(link)->phb != phb)
+			return NULL;
+		phb = rm_pe(link)->phb;
+	}
+	return phb && phb->model == PNV_PHB_MODEL_PHB3 && phb->regs ? phb :
+								      NULL;
 }
 
 static __always_inline void __iomem *rm_reg(const struct pnv_phb *phb,
@@ -136,7 +152,7 @@ static __always_inline void rm_kill_pe(const struct pnv_ioda_pe *pe,
 				       const struct iommu_table *tbl,
 				       const struct iommu_tce_rm *rm)
 {
-	void __iomem *reg = rm_reg(pe->phb, PHB3_TCE_KILL);
+	void __iomem *reg = rm_reg(rm->phb, PHB3_TCE_KILL);
 	const unsigned int shift = tbl->it_page_shift;
 	const u64 number = pe->pe_number & 0xff;
 	unsigned int i;
@@ -157,12 +173,13 @@ static __always_inline int rm_sync(const struct pnv_phb *phb)
 	const u64 complete =
 		(__force u64)cpu_to_be64(PHB3_DMA_READ_SYNC_COMPLETE);
 	void __iomem *reg = rm_reg(phb, PHB3_DMA_READ_SYNC);
-	unsigned int tries;
+	const u64 start = mftb();
 
 	__raw_rm_writeq_be(PHB3_DMA_READ_SYNC_START, reg);
-	for (tries = 0; tries < RM_SYNC_TRIES; tries++)
+	do {
 		if (__raw_rm_readq(reg) & complete)
 			return 0;
+	} while (mftb() - start < RM_SYNC_US * tb_ticks_per_usec);
 	return -EIO;
 }
 
@@ -170,20 +187,18 @@ static __always_inline int rm_kill(struct iommu_table *tbl,
 				   const struct iommu_tce_rm *rm)
 {
 	struct iommu_table_group_link *link;
-	struct list_head *at;
 	int ret;
 
 	mb(); /* the PHB must see the new TCEs when it reads them again */
-	/* A group at another PHB has just come; its hardware does not have the table yet. */
-	for (at = READ_ONCE(tbl->it_group_list.next); at != &tbl->it_group_list;
-	     at = READ_ONCE(at->next)) {
-		link = list_entry(at, struct iommu_table_group_link, next);
-		if (rm_pe(link)->phb == rm->phb)
-			rm_kill_pe(rm_pe(link), tbl, rm);
-	}
+	/* Since begin, no group at another PHB has come: see pnv_tce_join_rm(). */
+	for (link = rm_next(tbl, &tbl->it_group_list); link;
+	     link = rm_next(tbl, &link->next))
+		rm_kill_pe(rm_pe(link), tbl, rm);
 	ret = rm_sync(rm->phb);
-	if (ret)
+	if (ret) {
+		WRITE_ONCE(tbl->it_untold, true);
 		WRITE_ONCE(tbl->it_broken, true);
+	}
 	return ret;
 }
 
@@ -211,14 +226,14 @@ noinstr int pnv_tce_commit_rm(struct iommu_table *tbl, struct iommu_tce_rm *rm,
 }
 
 /**
- * pnv_tce_join_rm() - a group has been linked to a table
+ * pnv_tce_join_rm() - a group is about to be linked to a table
  * @tbl: the table
- * @pe: the PE of the group, whose hardware does not have the table yet
+ * @pe: the PE of the group
  *
- * When this returns, nobody in real mode is about to kill TCEs of the table who may not know of
- * the group, if that needs another PHB.
+ * If the group is at another PHB than those that are there, real mode leaves the table alone when
+ * this returns, and for good.
  *
- * Context: Process, may sleep for an RCU grace period.
+ * Context: Process, may sleep for an RCU grace period; groups of a table are linked one at a time.
  */
 void pnv_tce_join_rm(struct iommu_table *tbl, const struct pnv_ioda_pe *pe)
 {
@@ -228,7 +243,7 @@ void pnv_tce_join_rm(struct iommu_table *tbl, const struct pnv_ioda_pe *pe)
 	scoped_guard(rcu)
 		list_for_each_entry_rcu(link, &tbl->it_group_list, next)
 			alone &= rm_pe(link)->phb == pe->phb;
-	if (alone || READ_ONCE(tbl->it_no_rm))
+	if (alone)
 		return;
 	WRITE_ONCE(tbl->it_no_rm, true);
 	synchronize_rcu();

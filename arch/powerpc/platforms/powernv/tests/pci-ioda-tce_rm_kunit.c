@@ -5,7 +5,8 @@
  * What real mode refuses it must not have changed.  Whatever it has done must be what virtual
  * mode does in a table of its own.
  *
- * Most of it needs a PHB3, whose registers are written: kills, of a PE that no device has.
+ * Most of it needs a PHB3, whose registers are written: kills, of a PE that no device has.  The
+ * rest writes to memory in place of registers, which is for emulated machines.
  */
 #include <linux/prandom.h>
 #include <linux/preempt.h>
@@ -13,6 +14,7 @@
 #include <asm/iommu_tce_rm.h>
 #include <asm/sections.h>
 #include "pci-ioda-tce_kunit.h"
+#include "../pci-ioda-tce-tree.h"
 #include "pci-ioda-window_kunit.h"
 
 /* A call of iommu_tce_change_rm() with the MMU off. */
@@ -274,11 +276,14 @@ static void refuse_both(struct kunit *test, struct twins *twins)
 static void a_lock_that_is_held_is_refused(struct kunit *test)
 {
 	struct twins *twins = mapped_begin(test, 1);
-	spinlock_t *sync = &twins->pe.phb->tce_sync_lock;
+	spinlock_t *sync = &twins->pe.phb->tce_sync_lock, *leaf = tce_lock(twins->rm->it_tree, 0);
 
 	spin_lock(sync);
 	refuse_both(test, twins);
 	spin_unlock(sync);
+	spin_lock(leaf);
+	refuse_both(test, twins);
+	spin_unlock(leaf);
 	expect_changes(test, twins);
 	twins_end(test, twins);
 }
@@ -368,56 +373,150 @@ static void more_regions_than_there_is_room_for_are_refused(struct kunit *test)
 	twins_end(test, twins);
 }
 
-/* The lock of one PHB is held for a kill, so all groups must be at it. */
-static void a_table_of_groups_at_several_phbs_is_refused(struct kunit *test)
-{
-	struct twins *twins = mapped_begin(test, 1);
-	struct pnv_phb *other = kunit_kzalloc(test, sizeof(*other), GFP_KERNEL);
-	struct pnv_ioda_pe *pe = kunit_kzalloc(test, sizeof(*pe), GFP_KERNEL);
+/* ---- with a PHB that is a page of memory, on any machine ---- */
 
-	KUNIT_ASSERT_NOT_NULL(test, other);
-	KUNIT_ASSERT_NOT_NULL(test, pe);
-	pe->phb = twins->pe.phb;
-	pnv_tce_join_rm(twins->rm, pe);
-	KUNIT_EXPECT_FALSE(test, twins->rm->it_no_rm);
-	pe->phb = other;
-	pnv_tce_join_rm(twins->rm, pe);
-	KUNIT_EXPECT_TRUE(test, twins->rm->it_no_rm);
-	refuse_both(test, twins);
-	twins->rm->it_no_rm = false;
-	expect_changes(test, twins);
-	twins_end(test, twins);
+/*
+ * Its registers keep what is stored to them: the last kill, and that a sync has begun, which
+ * never ends.
+ */
+struct fake {
+	struct pnv_phb phb;
+	struct pnv_ioda_pe pe;
+	__be64 *regs;
+};
+
+static struct fake *fake_phb(struct kunit *test)
+{
+	struct fake *fake = kunit_kzalloc(test, sizeof(*fake), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, fake);
+	fake->regs = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, fake->regs);
+	fake->phb.model = PNV_PHB_MODEL_PHB3;
+	fake->phb.regs = (void __iomem *)fake->regs;
+	fake->phb.regs_phys = __pa(fake->regs);
+	spin_lock_init(&fake->phb.tce_sync_lock);
+	fake->pe.phb = &fake->phb;
+	fake->pe.pe_number = 0x7e;
+	return fake;
 }
 
-/* Kills by stores are for PHB3 only; this also runs on machines without one. */
+static u64 reg(const struct fake *fake, unsigned long offset)
+{
+	return be64_to_cpu(READ_ONCE(fake->regs[offset / 8]));
+}
+
+static void link_fake(struct kunit *test, struct iommu_table *tbl, struct fake *fake)
+{
+	KUNIT_EXPECT_EQ(test, pnv_pci_link_table_and_group(NUMA_NO_NODE, 0, tbl,
+							   &fake->pe.table_group), 0);
+}
+
+/* A table with four entries that are mapped, for groups at such PHBs. */
+struct alone {
+	struct iommu_table *tbl;
+	struct mm_iommu_region *region;
+};
+
+static struct alone alone_begin(struct kunit *test)
+{
+	struct alone a = { ops_table(test, &rm_ops, PAGE_SHIFT, 1ULL << 32, 1) };
+	unsigned long ua = area(test);
+
+	a.region = region(test, ua, 4);
+	KUNIT_EXPECT_EQ(test, map(a.tbl, 0, 4, ua), 0);
+	return a;
+}
+
+static void alone_end(struct kunit *test, struct alone *a, long lost)
+{
+	unmap(a->tbl, 0, 4);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&a->region->mapped), 1 + lost);
+	if (lost)
+		mm_iommu_drop(a->region, lost);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, a->region), 0);
+}
+
+static void expect_four(struct kunit *test, const struct alone *a)
+{
+	KUNIT_EXPECT_EQ(test, change_rm(test, a->tbl, 0, 2, NULL), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, census(a->tbl).tces, 4);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&a->region->mapped), 5);
+}
+
+/* Kills by stores are for PHB3 only. */
 static void a_phb_without_kills_by_stores_is_refused(struct kunit *test)
 {
-	struct pnv_phb *phb = kunit_kzalloc(test, sizeof(*phb), GFP_KERNEL);
-	struct pnv_ioda_pe *pe = kunit_kzalloc(test, sizeof(*pe), GFP_KERNEL);
-	struct iommu_table *tbl = ops_table(test, &rm_ops, PAGE_SHIFT, 1ULL << 32, 1);
-	unsigned long ua = area(test);
-	struct mm_iommu_region *r = region(test, ua, 1);
+	struct fake *fake = fake_phb(test);
+	struct alone a = alone_begin(test);
 
-	KUNIT_ASSERT_NOT_NULL(test, phb);
-	KUNIT_ASSERT_NOT_NULL(test, pe);
-	pe->phb = phb;
-	spin_lock_init(&phb->tce_sync_lock);
-	KUNIT_EXPECT_EQ(test, map(tbl, 0, 1, ua), 0);
 	/* No group; a PHB of another kind; one whose registers are not mapped. */
-	KUNIT_EXPECT_EQ(test, change_rm(test, tbl, 0, 1, NULL), -EAGAIN);
-	KUNIT_EXPECT_EQ(test, pnv_pci_link_table_and_group(NUMA_NO_NODE, 0, tbl,
-							   &pe->table_group), 0);
-	phb->model = PNV_PHB_MODEL_UNKNOWN;
-	phb->regs = (void __iomem *)phb;
-	KUNIT_EXPECT_EQ(test, change_rm(test, tbl, 0, 1, NULL), -EAGAIN);
-	phb->model = PNV_PHB_MODEL_PHB3;
-	phb->regs = NULL;
-	KUNIT_EXPECT_EQ(test, change_rm(test, tbl, 0, 1, NULL), -EAGAIN);
-	KUNIT_EXPECT_EQ(test, census(tbl).tces, 1);
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&r->mapped), 2);
-	pnv_pci_unlink_table_and_group(tbl, &pe->table_group);
-	unmap(tbl, 0, 1);
-	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, r), 0);
+	expect_four(test, &a);
+	link_fake(test, a.tbl, fake);
+	fake->phb.model = PNV_PHB_MODEL_UNKNOWN;
+	expect_four(test, &a);
+	fake->phb.model = PNV_PHB_MODEL_PHB3;
+	fake->phb.regs = NULL;
+	expect_four(test, &a);
+	KUNIT_EXPECT_EQ(test, reg(fake, PHB3_TCE_KILL), 0);
+	pnv_pci_unlink_table_and_group(a.tbl, &fake->pe.table_group);
+	alone_end(test, &a, 0);
+}
+
+/* The lock of one PHB is held for a kill, so all groups must be at it, from the first moment on. */
+static void I1_table_of_groups_at_two_phbs_is_refused(struct kunit *test)
+{
+	struct fake *one = fake_phb(test), *two = fake_phb(test);
+	struct alone a = alone_begin(test);
+
+	link_fake(test, a.tbl, one);
+	link_fake(test, a.tbl, two);
+	expect_four(test, &a);
+	pnv_pci_unlink_table_and_group(a.tbl, &one->pe.table_group);
+	link_fake(test, a.tbl, one);
+	expect_four(test, &a);
+	KUNIT_EXPECT_EQ(test, reg(one, PHB3_TCE_KILL) | reg(two, PHB3_TCE_KILL), 0);
+	pnv_pci_unlink_table_and_group(a.tbl, &one->pe.table_group);
+
+	/* One more that is about to come ends it. */
+	pnv_tce_join_rm(a.tbl, &two->pe);
+	KUNIT_EXPECT_FALSE(test, a.tbl->it_no_rm);
+	pnv_tce_join_rm(a.tbl, &one->pe);
+	KUNIT_EXPECT_TRUE(test, a.tbl->it_no_rm);
+	expect_four(test, &a);
+	pnv_pci_unlink_table_and_group(a.tbl, &two->pe.table_group);
+	alone_end(test, &a, 0);
+}
+
+/* What the PHB is told; and when it does not answer, all old counts stay. */
+static void T13_kill_that_fails_breaks_the_table(struct kunit *test)
+{
+	struct fake *fake = fake_phb(test);
+	struct alone a = alone_begin(test);
+	const u64 at = a.tbl->it_offset << PAGE_SHIFT;
+
+	link_fake(test, a.tbl, fake);
+	KUNIT_EXPECT_EQ(test, change_rm(test, a.tbl, 0, 2, NULL), -EIO);
+	KUNIT_EXPECT_EQ(test, reg(fake, PHB3_TCE_KILL),
+			PHB3_TCE_KILL_INVAL_ONE | 0x7e | (at + PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, reg(fake, PHB3_DMA_READ_SYNC), PHB3_DMA_READ_SYNC_START);
+	KUNIT_EXPECT_EQ(test, census(a.tbl).tces, 2);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&a.region->mapped), 5);
+	KUNIT_EXPECT_TRUE(test, iommu_tce_is_broken(a.tbl));
+	KUNIT_EXPECT_EQ(test, change_rm(test, a.tbl, 2, 2, NULL), -EAGAIN);
+
+	/* Nodes that are loose are forgotten with the whole PE. */
+	a.tbl->it_broken = false;
+	atomic_inc(&a.tbl->it_loose);
+	KUNIT_EXPECT_EQ(test, change_rm(test, a.tbl, 2, 1, NULL), -EIO);
+	atomic_dec(&a.tbl->it_loose);
+	KUNIT_EXPECT_EQ(test, reg(fake, PHB3_TCE_KILL), PHB3_TCE_KILL_INVAL_PE | 0x7e);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&a.region->mapped), 5);
+	/* What was empty, and is, needs no kill. */
+	a.tbl->it_broken = false;
+	KUNIT_EXPECT_EQ(test, change_rm(test, a.tbl, 0, 3, NULL), 0);
+	pnv_pci_unlink_table_and_group(a.tbl, &fake->pe.table_group);
+	alone_end(test, &a, 3);
 }
 
 static struct kunit_case rm_cases[] = {
@@ -429,8 +528,9 @@ static struct kunit_case rm_cases[] = {
 	KUNIT_CASE(memory_that_cannot_be_mapped_is_refused),
 	KUNIT_CASE(I8_old_memory_of_an_orphan_is_refused),
 	KUNIT_CASE(more_regions_than_there_is_room_for_are_refused),
-	KUNIT_CASE(a_table_of_groups_at_several_phbs_is_refused),
 	KUNIT_CASE(a_phb_without_kills_by_stores_is_refused),
+	KUNIT_CASE(I1_table_of_groups_at_two_phbs_is_refused),
+	KUNIT_CASE(T13_kill_that_fails_breaks_the_table),
 	{}
 };
 

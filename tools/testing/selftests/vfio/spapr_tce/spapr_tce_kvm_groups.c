@@ -4,6 +4,8 @@
  * are behind one LIOBN; and a group whose window is another process's.
  */
 #include "kvm_fixture.h"
+#include "lib/held.h"
+#include "lib/watch.h"
 
 GUEST_FIXTURE(two, 2, ASSERT_EQ(0, guest_table(&self->g, SHIFT_64K, SHIFT_64K)))
 
@@ -233,6 +235,61 @@ TEST_F(two, K8_window_of_another_process)
 	close(over[1]);
 	waitpid(pid, &status, 0);
 	EXPECT_EQ(0, status);
+	spapr_teardown(&s);
+}
+
+static int register_held(struct held *held)
+{
+	return spapr_register(held->c, held->mem, held->size);
+}
+
+static int create_window(int c, void *mem)
+{
+	return spapr_create(c, SHIFT_64K, WIN_SIZE, 1, NULL);
+}
+
+static void *create_at_the_limit(void *container)
+{
+	return (void *)(long)limited(spapr_vmlck_kb() * KB, create_window, *(int *)container, NULL);
+}
+
+/*
+ * Two windows that a guest has are closed, because their last groups leave. One stays until a
+ * REGISTER ends, the other one until this CREATE does: it must not wait for them.
+ */
+TEST_F(two, K18_create_beside_windows_that_stay)
+{
+	struct guest *g = &self->g;
+	struct spapr_setup s;
+	struct timespec soon;
+	struct held held;
+	uint64_t start;
+	void *ret = NULL;
+	pthread_t t;
+
+	ASSERT_EQ(0, guest_add_and_set(g));
+	ASSERT_EQ(0, spapr_setup(&s, &g->st.dev[1], VFIO_SPAPR_TCE_v2_IOMMU));
+	ASSERT_EQ(0, spapr_register(s.container, g->vm.low, VM_LOW_SIZE));
+	ASSERT_EQ(0, spapr_remove(s.container, 0));
+	ASSERT_EQ(0, spapr_create(s.container, SHIFT_64K, WIN_SIZE, 1, &start));
+	ASSERT_EQ(0, vm_add(&g->vm, s.group));
+	ASSERT_EQ(0, vm_set(&g->vm, s.group, g->table));
+	ASSERT_EQ(0, watch_begin());
+	ASSERT_EQ(0, held_begin(&held, s.container, register_held));
+	EXPECT_EQ(0, spapr_unset_container(s.group));
+	ASSERT_EQ(0, pthread_create(&t, NULL, create_at_the_limit, &g->c));
+	usleep(300000);
+	EXPECT_EQ(0, spapr_unset_container(g->st.s.group));
+	EXPECT_EQ(0, held_end(&held));
+	clock_gettime(CLOCK_REALTIME, &soon);
+	soon.tv_sec += 20;
+	ASSERT_EQ(0, pthread_timedjoin_np(t, &ret, &soon)) {
+		TH_LOG("CREATE waits for ever");
+		kill(getpid(), SIGKILL);
+	}
+	EXPECT_EQ(-ENOMEM, (long)ret);
+	EXPECT_EQ(0, vm_del(&g->vm, s.group));
+	munmap(held.mem, held.size);
 	spapr_teardown(&s);
 }
 
