@@ -6,17 +6,17 @@
  * user       iommu_tce_map() and iommu_tce_unmap() on one entry: request_hold() with
  *            mm_iommu_hold(), request_aim(), the exchange, batch_add_run() with
  *            mm_iommu_region_of(), the kill, mm_iommu_drop(); request_unhold() after a failure
+ * real       iommu_tce_change_rm() that clears the entry, with interrupts off
  * container  one mm_iommu_register() with region_claim() and region_settle(), then
- *            mm_iommu_unregister() until it succeeds or never; at its end mm_iommu_abandon(),
- *            and before it, by the first one, iommu_tce_close() on the table of one entry
+ *            mm_iommu_unregister() until it succeeds or never; at its end mm_iommu_abandon_start(),
+ *            _grace() and _finish(), and before it, by the first one, iommu_tce_close() on the table of one entry
  * release    region_release_work(), one for each region
  * grace      kfree_rcu() of a region: waits for the read sections that were open
  *
  * There is one range of user memory.  Regions are never reused, so whoever touches one that
  * was freed is seen, later than the last touch if not at once.  What nobody else can tell
  * apart is one step; the regions lock is there where it is held for several.  Left out:
- * overlapping ranges, the store of addresses, the charge, real mode (whose drop does less),
- * mm_iommu_cleanup(), memory ordering.
+ * overlapping ranges, the store of addresses, the charge, mm_iommu_cleanup(), memory ordering.
  *
  * Must hold: nobody touches a freed region; at any time mapped is what it is said to be;
  * memory is let go once, when mapped is 0 and the hardware knows no TCE that points to it;
@@ -26,6 +26,8 @@
  * BAD_HOLD   a hold raises mapped from 0, too
  * BAD_ORDER  counts are dropped before the kill
  * BAD_GRACE  a region is freed without a grace period
+ * BAD_RM     real mode drops counts of orphans, too
+ * BAD_RM_GRACE  a region becomes an orphan without a grace period
  * BAD_ORPHAN an orphan is registered again without a count for that
  */
 #define USERS		2
@@ -53,6 +55,7 @@ byte sections;			/* open read sections, a bit each */
 byte tce = NONE;			/* the only one, in the table of the first container */
 bool closed;
 bool regions_lock;
+byte waits[CONTAINERS];		/* sections that the end of a registration waits for */
 byte orphans;			/* their references to the mm */
 byte gone;			/* containers that are */
 
@@ -60,6 +63,16 @@ byte gone;			/* containers that are */
 #define COUNTED(g)	assert(r[g].mapped == (r[g].used > 0) + r[g].points + r[g].held)
 /* What mm_iommu_region_of() relies on: counts of @g that the caller can rely on keep it there. */
 #define OWNED(g)	assert(tree == g && !r[g].freed)
+
+/* In a step: close the read section. */
+inline end_section()
+{
+	sections = sections & ~(1 << _pid);
+	r[0].readers = r[0].readers & ~(1 << _pid);
+	r[1].readers = r[1].readers & ~(1 << _pid);
+	waits[0] = waits[0] & ~(1 << _pid);
+	waits[1] = waits[1] & ~(1 << _pid)
+}
 
 /* Set @g to the region, with a count for the caller, or to NONE. */
 inline hold(g)
@@ -88,9 +101,7 @@ inline hold(g)
 			r[g].held++;
 			COUNTED(g)
 		fi;
-		sections = sections & ~(1 << _pid);
-		r[0].readers = r[0].readers & ~(1 << _pid);
-		r[1].readers = r[1].readers & ~(1 << _pid)
+		end_section()
 	}
 }
 
@@ -268,6 +279,40 @@ next:		skip
 	od
 }
 
+active proctype real()
+{
+	byte g = NONE;
+
+	do
+	:: gone == CONTAINERS -> break
+	:: gone < CONTAINERS && tce != NONE && !closed ->
+		d_step {
+			sections = sections | (1 << _pid);
+			if
+#ifdef BAD_RM
+			:: tce != NONE && !closed -> g = tce; tce = NONE
+#else
+			:: tce != NONE && !closed && r[tce].used -> g = tce; tce = NONE
+#endif
+			:: else
+			fi
+		};
+		if
+		:: g != NONE ->
+			d_step { OWNED(g); r[g].points--; r[g].held++ };
+			d_step {
+				TOUCH(g);
+				r[g].held--;
+				r[g].mapped--;
+				COUNTED(g);
+				assert(r[g].mapped)
+			}
+		:: else
+		fi;
+		d_step { end_section(); g = NONE }
+	od
+}
+
 active [CONTAINERS] proctype container()
 {
 	byte mine = NONE, g = NONE;
@@ -306,7 +351,7 @@ active [CONTAINERS] proctype container()
 	od;
 
 	if
-	:: _pid == USERS ->
+	:: _pid == USERS + 1 ->
 		atomic {
 			closed = true;
 			g = tce;
@@ -327,10 +372,19 @@ active [CONTAINERS] proctype container()
 				orphans++;
 				r[mine].used = 0;
 				r[mine].held++;
+				r[mine].pending = true;
 				COUNTED(mine);
+#ifndef BAD_RM_GRACE
+				waits[_pid - USERS - 1] = sections;
+#endif
 				regions_lock = false
 			};
-			d_step { drop(mine) }
+			!waits[_pid - USERS - 1];
+			atomic {
+				!regions_lock;
+				r[mine].pending = false;
+				drop(mine)
+			}
 		:: ret == LAST -> regions_lock = false; destroy(mine)
 		:: ret == DONE -> regions_lock = false
 		fi
@@ -341,7 +395,7 @@ active [CONTAINERS] proctype container()
 
 active [REGIONS] proctype release()
 {
-	byte g = _pid - USERS - CONTAINERS;
+	byte g = _pid - USERS - 1 - CONTAINERS;
 
 end:	r[g].queued;
 	atomic {
@@ -359,7 +413,7 @@ end:	r[g].queued;
 
 active [REGIONS] proctype grace()
 {
-	byte g = _pid - USERS - CONTAINERS - REGIONS;
+	byte g = _pid - USERS - 1 - CONTAINERS - REGIONS;
 
 end:	r[g].freeing && !r[g].readers;
 	r[g].freed = true
