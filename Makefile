@@ -10,10 +10,13 @@ export BASE KERNEL VERSION MINUTES
 help:
 	@echo 'make run        build everything, boot, watch an NVMe controller do DMA (MACHINE=powernv9)'
 	@echo 'make shell      the same guest with a shell in it'
+	@echo 'make guest      the same machine as a host: QEMU in it, a guest with an NVMe controller'
+	@echo 'make guest-shell  a shell in that host'
 	@echo 'make test       every test; SUITE="lint kunit" runs only these'
 	@echo 'make test-base  the tests of known defects, on the unmodified kernel and on ours'
 	@echo 'make test-debug all tests under KASAN; MINUTES=30: only races, so long on each debug kernel'
 	@echo 'make test-shapes  other kernels, booted: flat memory, modules, big-endian'
+	@echo 'make test-guest all that users do with guests and user-space drivers of the distribution'
 	@echo 'make coverage   which lines and branches of our files the tests reach'
 	@echo 'make locks      which lock is taken under which, against the table in the documentation'
 	@echo 'make bench      count instructions: the unmodified kernel, ours, the floor; update bench/RESULTS.md'
@@ -29,16 +32,22 @@ help:
 	@echo 'BASE=6.12 (default) or 7.3: the kernel to work on; VERSION=newest: not the one that was'
 	@echo '                tested last, but what the mirror has today; KERNEL=/path: a tree of yours'
 
-run: setup guest
+run: setup kernel
 	@scripts/boot -n demo $(MACHINE) $(K) $(B)/initrd.img /tests/spapr_tce_demo
 
-shell: setup guest
+shell: setup kernel
 	@scripts/boot -i $(MACHINE) $(K) $(B)/initrd.img
+
+guest: setup kernel
+	@scripts/guest -n guest $(MACHINE) plain no_ddw killed host
+
+guest-shell: setup kernel
+	@scripts/guest -i $(MACHINE)
 
 test: setup
 	@scripts/test $(SUITE)
 
-test-base: setup guest
+test-base: setup kernel
 	@scripts/test-base $(TEST)
 
 test-debug: setup
@@ -47,10 +56,13 @@ test-debug: setup
 test-shapes: setup
 	@scripts/test shapes
 
-coverage: setup guest
+test-guest: setup
+	@scripts/test clients
+
+coverage: setup kernel
 	@scripts/coverage $(B)/linux $(B)/coverage $(B)/initrd.img
 
-locks: setup guest
+locks: setup kernel
 	@scripts/locks $(B)/linux $(B)/initrd.img
 
 bench: setup tree
@@ -84,7 +96,7 @@ setup:
 tree: setup
 	@scripts/assemble > /dev/null
 
-guest: tree programs
+kernel: tree programs
 	@scripts/lib/build-kernel $(B)/linux $(B)/kernel configs/base.config
 
 programs: tree
@@ -98,5 +110,5 @@ distclean: clean
 	@bash -c '. scripts/lib/common.sh; cd "$$CACHE" 2> /dev/null || exit 0; \
 		exec 8>> .lock 9>> .apt-lock; flock 8; flock 9; rm -rf debs drift linux-source-* newest-* gone-* apt.* fetch.*'
 
-.PHONY: help run shell test test-base test-debug test-shapes coverage locks bench bench-check lint kunit series bisect refresh adopt setup tree guest programs clean distclean
+.PHONY: help run shell guest guest-shell test test-base test-debug test-shapes test-guest coverage locks bench bench-check lint kunit series bisect refresh adopt setup tree kernel programs clean distclean
 .NOTPARALLEL:

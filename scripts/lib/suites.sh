@@ -29,7 +29,7 @@ drift() {
 	return "$status"
 }
 
-build() { make --no-print-directory guest && echo "1 passed, 0 failed, 0 skipped"; }
+build() { make --no-print-directory kernel && echo "1 passed, 0 failed, 0 skipped"; }
 lint() { scripts/lint "$B/linux" "$B/lint"; }
 kunit() { scripts/kunit "$B/linux" "$B"; }
 
@@ -62,7 +62,7 @@ guest() {
 }
 # tests [OPTION...] PATTERN: those whose names match, for grep.
 tests() { mapfile -t tests < <(grep -E "$@" "$B/selftests/tests.list"); }
-ours() { make --no-print-directory guest; }
+ours() { make --no-print-directory kernel; }
 # All but those that need what only the debug kernel has; there would be nothing but skips.
 every_test() {
 	tests -vx 'spapr_tce_(kvm_)?fault'
@@ -135,6 +135,39 @@ powernv10() {
 	guest powernv10 "$B/kernel/vmlinux.boot" "$huge -a iommu=nobypass powernv10" "${tests[@]}"
 }
 pseries() { ours && guest pseries "$B/kernel/vmlinux.boot" pseries 'spapr_tce_dma -v default_4K -v second_64K_1_level' 'spapr_tce_life -f v1' spapr_tce_groups; }
+
+# Guests of the distribution's QEMU, in each kind of host: `in_host NAME OPTION... MACHINE CASE...`.
+hosts=()
+in_host() {
+	hosts+=("$LOGS/guest-$1.tap")
+	scripts/guest -n "guest-$1" "${@:2}" > "$LOGS/guest-$1.tap" || status=1
+	cat "$LOGS/guest-$1.tap"
+}
+guests() {
+	local status=0
+	ours || return
+	in_host powernv8 powernv8 plain no_ddw killed
+	in_host powernv9 powernv9 plain no_ddw killed
+	in_host powernv10 powernv10 plain no_ddw killed
+	cat "${hosts[@]}" | tap_sum
+	return "$status"
+}
+# Whatever users do.  In the host with the hash MMU, guests have it too.
+clients() {
+	local status=0 k=(-k "$B/guest/vmlinux.boot") same='plain no_ddw killed migration'
+	make --no-print-directory programs || return
+	scripts/lib/build-kernel "$B/linux" "$B/guest" configs/{base,guest}.config || return
+	# shellcheck disable=SC2086 # one word each
+	{
+		in_host all-powernv8 "${k[@]}" powernv8 $same two_groups resets host
+		in_host all-powernv10 "${k[@]}" powernv10 $same two_groups host
+		in_host all-hash "${k[@]}" -o '-a disable_radix' powernv9 $same two_groups memory_comes_and_goes host
+		in_host all-powernv9 "${k[@]}" -o '-t 5400' powernv9 $same two_groups two_containers one_group \
+			memory_comes_and_goes device_comes_and_goes resets slof tcg host
+	}
+	cat "${hosts[@]}" | tap_sum
+	return "$status"
+}
 
 # with KERNEL SECONDS PATTERN...: tests on a kernel with configs/KERNEL.config; `skip`
 # edits their list.
