@@ -6,16 +6,17 @@ nth() { echo "$disks" | sed -n "$1p"; }
 first=$(nth 1) second=$(nth 2)
 vfio="vfio-pci,host=$first"
 
-# use DISK...: the guest reads what was on each, and writes to it.
+# use DISK...: the guest reads what was on each, and writes to a place where nobody has.
 use() {
-	tell 60 devices || return
 	for disk; do
 		tell 120 "read_disk $disk 0 8" && tell 120 "write_disk $disk $at 4" || return
 	done
+	at=$((at + 4))
 }
 holds() { echo "# QEMU has $(locked) kB locked, $(($(pinned) - pinned_before)) pages are pinned"; }
 seen() {
 	holds
+	tell 60 devices
 	view
 	data
 	windows
@@ -133,8 +134,8 @@ again() {
 resets() {
 	start guest -device "$vfio" || return
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		tell 120 "read_disk disk0 0 8" && tell 120 "write_disk disk0 $at 1" || { ending; return 1; }
-		data | tail -n 1
+		use disk0 || { ending; return 1; }
+		data
 		: > "$out.con"
 		echo 'reboot -f' >&5
 		again && tell 60 'busy disk0' || { ending; return 1; }
@@ -180,4 +181,129 @@ device_comes_and_goes() {
 	[ -s $dir/why ] && { ending; return 1; }
 	seen
 	stop
+}
+
+# The limit of memory that an unprivileged user may lock.  For each window, TCEs, owners and the
+# guest's view have 8 bytes for each IOMMU page, in whole pages of the kernel, and the list of the
+# view's pages needs one more.  The window of 32 bits has 1 GB of 4K, the other all memory in 64K.
+page=$(awk '/^KernelPageSize:/ { print $2; exit }' /proc/self/smaps)
+low_window=$((3 * 2048 + page)) high_window=$((3 * 64 + page))
+
+# as_user COMMAND...: with the rights that an administrator gives, at most $may_lock kB locked.
+as_user() {
+	ulimit -l "$may_lock"
+	program=$1
+	shift
+	exec start-stop-daemon -S -q -c 1000:1000 -x "$program" -- "$@"
+}
+user() {
+	as=as_user
+	chgrp 1000 "/dev/vfio/$(group "$first")" /dev/kvm && chmod 660 "/dev/vfio/$(group "$first")" /dev/kvm
+}
+# exactly: a guest with both windows; its QEMU has locked what it may and no more.
+exactly() {
+	may_lock=$((524288 + low_window + high_window))
+	start guest -device "$vfio" && use disk0 || { ending; return 1; }
+	made $window || fail "no window at 1<<59"
+	grep -E '^(Uid|CapEff)' "/proc/$pid/status" | sed 's/^/# QEMU: /'
+	[ "$(locked)" = "$may_lock" ] || fail "VmLck is $(locked) kB, not $may_lock"
+	seen
+	stop
+}
+limit_suffices() { user && exactly; }
+# refused KILOBYTES TEXT: QEMU ends, with this in its output.
+refused() {
+	may_lock=$1
+	! start guest -device "$vfio" > /dev/null || { ending; fail "it starts with $may_lock kB"; return; }
+	rm -f $dir/why
+	echo "# with $may_lock kB: $(grep -am 1 "$2" "$out.trace")"
+	grep -qa "$2" "$out.trace" || { fail "with $may_lock kB, QEMU does not say: $2"; return; }
+	after
+}
+# One page less is too little: for the memory, for the first window, for the second.  QEMU ends; the
+# guest has then been running, in the last case.
+limit_lacks_a_page() {
+	user
+	no_window='Failed to create a window.*Cannot allocate memory'
+	refused $((524288 - page)) 'prereg_register.*ret=-12' &&
+		refused $((524288 + low_window - page)) "$no_window" &&
+		refused $((524288 + low_window + high_window - page)) "$no_window"
+}
+
+# in_namespace COMMAND...: root there, nobody outside, so without the capability to lock memory.
+in_namespace() { as_user /bin/unshare -U -r "$@"; }
+user_namespace() {
+	[ -e /proc/self/ns/user ] || { fail "SKIP this kernel has no user namespaces"; return; }
+	user
+	as=in_namespace
+	exactly
+}
+
+# in_cgroup COMMAND...: in a memory cgroup of its own.
+in_cgroup() {
+	# shellcheck disable=SC2016 # for that shell
+	exec sh -c 'echo $$ > /tmp/cgroup/qemu/cgroup.procs; exec "$@"' sh "$@"
+}
+# cgroup LIMIT
+cgroup() {
+	mkdir -p /tmp/cgroup
+	[ -e /tmp/cgroup/cgroup.procs ] || mount -t cgroup2 cgroup2 /tmp/cgroup
+	echo +memory > /tmp/cgroup/cgroup.subtree_control
+	mkdir /tmp/cgroup/qemu && echo "$1" > /tmp/cgroup/qemu/memory.max
+	as=in_cgroup
+}
+cgroup_ends() {
+	echo "# memory.peak $(cat /tmp/cgroup/qemu/memory.peak), memory.current $(cat /tmp/cgroup/qemu/memory.current)," \
+		"$(grep -w oom_kill /tmp/cgroup/qemu/memory.events)"
+	echo 1G > /tmp/cgroup/qemu/memory.reclaim 2> /dev/null
+	left=$(cat /tmp/cgroup/qemu/memory.current)
+	[ "$left" -lt 16777216 ] || fail "$left bytes are still charged to the cgroup"
+	rmdir /tmp/cgroup/qemu || fail "the cgroup stays"
+}
+# All memory of the guest is charged there, as it is pinned.
+memory_cgroup() {
+	cgroup 700M
+	start guest -device "$vfio" && use disk0 || { ending; cgroup_ends; return 1; }
+	[ "$(cat /tmp/cgroup/qemu/memory.current)" -gt 536870912 ] || fail "not all of the guest's memory is charged"
+	seen
+	stop
+	cgroup_ends
+}
+# The memory does not fit: the kernel kills QEMU while it registers, and prints whom it kills.
+memory_cgroup_full() {
+	cgroup 300M
+	level=$(cut -f 1 /proc/sys/kernel/printk)
+	echo 1 > /proc/sys/kernel/printk
+	! start guest -device "$vfio" > /dev/null || { ending; fail "it starts"; }
+	rm -f $dir/why
+	grep -q 'oom_kill [1-9]' /tmp/cgroup/qemu/memory.events || fail "nobody was killed"
+	! dmesg | grep -E 'WARNING:|BUG:|Oops' || fail "the kernel complained"
+	echo "$level" > /proc/sys/kernel/printk
+	cgroup_ends
+}
+
+# A driver in user space: packets go out from memory that DPDK has registered and mapped.  How many
+# is said by the driver; the emulator writes each that the controller sends into a file.
+testpmd() {
+	[ -e /usr/bin/dpdk-testpmd ] || { fail "SKIP no testpmd here"; return; }
+	nic=$(grep -l '^0x0200' /sys/bus/pci/devices/*/class | cut -d / -f 6)
+	bind vfio-pci $nic || return
+	mkdir -p /var/run
+	mkfifo $dir/key
+	exec 5<> $dir/key
+	dpdk-testpmd --no-huge -m 32 --iova-mode=va --in-memory --no-telemetry -l 0,1 -a "$nic" ${dpdk:-} -- --forward-mode=txonly \
+		--auto-start --total-num-mbufs=2048 < $dir/key > $dir/testpmd 2>&1 5>&- &
+	pid=$!
+	wait_for 60 grep -q 'Press enter' $dir/testpmd || { kill -KILL $pid; cat $dir/testpmd; fail "testpmd does not start"; return; }
+	sleep 5
+	holds
+	grep -E '^Vm(Lck|Pin)' /proc/$pid/status | sed 's/^/# testpmd: /'
+	echo >&5
+	wait_for 60 gone || { kill -KILL $pid; fail "testpmd does not end"; }
+	wait $pid || fail "testpmd's status is $?"
+	exec 5>&-
+	sed 's/^/# testpmd: /' $dir/testpmd
+	sent=$(sed -n 's/.*TX-packets: *\([0-9]*\).*/\1/p' $dir/testpmd | head -n 1)
+	[ "${sent:-0}" -gt 0 ] || fail "no packet was sent"
+	echo "# packets sent $sent"
 }

@@ -82,7 +82,7 @@ start() {
 	out=$dir/$name
 	rm -f "$out".*
 	: > "$out.con"
-	mkfifo "$out.in" "$out.qmp.in" "$out.qmp.out"
+	mkfifo -m 666 "$out.in" "$out.qmp.in" "$out.qmp.out"
 	# Open for both, so that nobody waits for the other end.
 	exec 5<> "$out.in" 6<> "$out.qmp.out"
 	${as:-} $qemu -M "$(machine "${accel:-kvm}")" -m "${mem:-512M}" -nographic -vga none -nodefaults -serial stdio \
