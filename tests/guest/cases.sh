@@ -149,6 +149,25 @@ resets() {
 	stop
 }
 
+# Twenty kernels, each started by the one before, with the windows that this one left.
+kexecs() {
+	[ -e /guest/kexec.cpio ] || { fail "SKIP no kexec here"; return; }
+	initrd=$dir/kexec.img
+	(cat /guest/initrd.img /guest/kexec.cpio; cd /guest; echo vmlinux | cpio -o -H newc) > $initrd 2> /dev/null
+	start guest -device "$vfio" || return
+	for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		[ $((round % 5)) != 1 ] || use disk0 && tell 60 "read_disk disk0 0 8" && tell 120 next_kernel || { ending; return 1; }
+		data
+		: > "$out.con"
+		echo 'kexec -e' >&5
+		again || { ending; return 1; }
+	done
+	use disk0 || { ending; return 1; }
+	tell 10 'cat /proc/uptime'
+	seen
+	stop
+}
+
 # A QEMU that would move its guest says why it cannot, and goes on.
 migration() {
 	start guest -device "$vfio" && use disk0 || { ending; return 1; }
@@ -282,19 +301,21 @@ memory_cgroup_full() {
 	cgroup_ends
 }
 
-# A driver in user space: packets go out from memory that DPDK has registered and mapped.  How many
+# send_packets OPTION...: a driver in user space; packets go out from memory that DPDK has registered and mapped.  How many
 # is said by the driver; the emulator writes each that the controller sends into a file.
-testpmd() {
+send_packets() {
 	[ -e /usr/bin/dpdk-testpmd ] || { fail "SKIP no testpmd here"; return; }
 	nic=$(grep -l '^0x0200' /sys/bus/pci/devices/*/class | cut -d / -f 6)
 	bind vfio-pci $nic || return
 	mkdir -p /var/run
 	mkfifo $dir/key
 	exec 5<> $dir/key
-	dpdk-testpmd --no-huge -m 32 --iova-mode=va --in-memory --no-telemetry -l 0,1 -a "$nic" ${dpdk:-} -- --forward-mode=txonly \
+	# Far from where its program is loaded, or its addresses end up at the top, where the list of
+	# another page size may be the last, and this is what it takes for its window.
+	/usr/bin/dpdk-testpmd "$@" --base-virtaddr=0x4000000000 -m 32 --iova-mode=va --no-telemetry -l 0,1 -a "$nic" -- --forward-mode=txonly \
 		--auto-start --total-num-mbufs=2048 < $dir/key > $dir/testpmd 2>&1 5>&- &
 	pid=$!
-	wait_for 60 grep -q 'Press enter' $dir/testpmd || { kill -KILL $pid; cat $dir/testpmd; fail "testpmd does not start"; return; }
+	wait_for 20 grep -q "Press enter" $dir/testpmd || { kill -KILL $pid; tail -n 20 $dir/testpmd; fail "testpmd does not start"; return; }
 	sleep 5
 	holds
 	grep -E '^Vm(Lck|Pin)' /proc/$pid/status | sed 's/^/# testpmd: /'
@@ -306,4 +327,21 @@ testpmd() {
 	sent=$(sed -n 's/.*TX-packets: *\([0-9]*\).*/\1/p' $dir/testpmd | head -n 1)
 	[ "${sent:-0}" -gt 0 ] || fail "no packet was sent"
 	echo "# packets sent $sent"
+}
+# Without hugepages DPDK registers piece by piece, 4K each, which a kernel with larger pages refuses.
+testpmd() {
+	[ "$page" = 4 ] || { fail "SKIP the pages of this kernel are of $page kB"; return; }
+	send_packets --no-huge --no-shconf
+}
+# With hugepages, of whatever size this machine has.
+testpmd_huge() {
+	for size in 2048 16384 0; do
+		huge=/sys/kernel/mm/hugepages/hugepages-${size}kB/nr_hugepages
+		[ ! -e $huge ] || break
+	done
+	[ -e $huge ] || { fail "SKIP no hugepages of 2M or 16M here"; return; }
+	echo 32 > $huge
+	echo "# $(cat $huge) hugepages of $size kB"
+	send_packets --in-memory
+	echo 0 > $huge
 }

@@ -86,7 +86,7 @@ start() {
 	# Open for both, so that nobody waits for the other end.
 	exec 5<> "$out.in" 6<> "$out.qmp.out"
 	${as:-} $qemu -M "$(machine "${accel:-kvm}")" -m "${mem:-512M}" -nographic -vga none -nodefaults -serial stdio \
-		-kernel /guest/vmlinux -initrd /guest/initrd.img -append "console=hvc0 quiet ${append:-}" \
+		-kernel /guest/vmlinux -initrd "${initrd:-/guest/initrd.img}" -append "console=hvc0 quiet ${append:-}" \
 		-trace 'vfio_spapr*' -trace 'vfio_prereg*' -trace 'vfio_listener_region_add*' -trace 'vfio_listener_region_del*' \
 		-chardev "pipe,id=qmp,path=$out.qmp" -mon chardev=qmp,mode=control "$@" \
 		< "$out.in" > "$out.con" 2> "$out.trace" 5>&- 6>&- &
@@ -157,8 +157,18 @@ kill_qemu() {
 	closed
 }
 
-# windows: QEMU's own words on the calls to the container.
-windows() { grep -aE 'vfio_spapr_|vfio_prereg_(un)?register' "$out.trace" | sed 's/^/# QEMU: /'; }
+# windows: QEMU's own words on the calls to the container; of many, the first and the last.
+windows() {
+	grep -aE 'vfio_spapr_|vfio_prereg_(un)?register' "$out.trace" > "$out.calls"
+	calls=$(wc -l < "$out.calls")
+	if [ "$calls" -le 12 ]; then
+		cat "$out.calls"
+	else
+		head -n 6 "$out.calls"
+		echo "... $((calls - 12)) calls ..."
+		tail -n 6 "$out.calls"
+	fi | sed 's/^/# QEMU: /'
+}
 # data: what the guest said on its disks, for who compares it with the images.
 data() { tr -d '\r' < "$out.con" | grep -aoE 'data (read|written) .*' | sed 's/^/# /'; }
 view() { tr -d '\r' < "$out.con" | grep -a '^guest: ' | sed 's/^/# /'; }
