@@ -153,7 +153,7 @@ resets() {
 kexecs() {
 	[ -e /guest/kexec.cpio ] || { fail "SKIP no kexec here"; return; }
 	initrd=$dir/kexec.img
-	(cat /guest/initrd.img /guest/kexec.cpio; cd /guest; echo vmlinux | cpio -o -H newc) > $initrd 2> /dev/null
+	(cat /guest/initrd.img /guest/kexec.cpio; cd /guest && echo vmlinux | cpio -o -H newc) > $initrd 2> /dev/null
 	start guest -device "$vfio" || return
 	for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 		[ $((round % 5)) != 1 ] || use disk0 && tell 60 "read_disk disk0 0 8" && tell 120 next_kernel || { ending; return 1; }
