@@ -14,8 +14,17 @@ use() {
 	at=$((at + 4))
 }
 holds() { echo "# QEMU has $(locked) kB locked, $(($(pinned) - pinned_before)) pages are pinned"; }
+# Hypercalls that KVM has carried out in real mode, and those it has passed on, if it counts them.
+real_mode() {
+	real_mode=
+	for counter in /sys/kernel/debug/kvm/tce_rm_done /sys/kernel/debug/kvm/tce_rm_too_hard; do
+		[ ! -e $counter ] || real_mode="$real_mode ${counter##*/} $(cat $counter)"
+	done
+	[ -z "$real_mode" ] || echo "# KVM:$real_mode"
+}
 seen() {
 	holds
+	real_mode
 	tell 60 devices
 	view
 	data
@@ -41,6 +50,8 @@ no_ddw() {
 	append=disable_ddw
 	a_guest || return
 	! made $window || fail "a window at 1<<59 all the same"
+	grep -q '^cpu.*POWER8' /proc/cpuinfo || return 0
+	case $real_mode in *'tce_rm_done 0 '*) fail "KVM has done nothing in real mode" ;; esac
 }
 
 # QEMU dies while its guest uses the disk.
