@@ -112,7 +112,7 @@ one_group() {
 # The guest gets 256 MB more, uses the disk, and loses them.  Its kernel knows nothing of NUMA and so
 # makes a window of 64 bits for the memory it has booted with, and yet gives the disk addresses beyond.
 memory_comes_and_goes() {
-	append=disable_ddw
+	append='disable_ddw memhp_default_state=online_movable'
 	start guest -m 512M,slots=2,maxmem=1G -device "$vfio" && tell 60 "memory=\$(sed -n '/MemTotal/s/[^0-9]//gp' /proc/meminfo)" ||
 		{ ending; return 1; }
 	holds
