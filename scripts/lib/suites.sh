@@ -96,6 +96,8 @@ real_addresses() {
 		"# suite-end real-mode $status" | tee -a "$tap"
 	return "$status"
 }
+# What is the same on all machines, and takes minutes, is seen on powernv9.
+everywhere='spapr_tce_(sweep|errno|delay|delay_much)'
 # QEMU before 8.2 dies of a store to a device while another of its threads changes where
 # devices are (fixed by its commit 0d58c660689f).  These programs move devices beside
 # requests, and a request stores to the PHB only on this machine: one thread for them.
@@ -104,7 +106,7 @@ powernv8() {
 	ours || return
 	real_mode || status=$?
 	real_addresses || status=$?
-	tests -vE "^($moving|spapr_tce_(kvm_)?fault|spapr_tce_kvm_(rm|random))( |$)"
+	tests -vE "^($moving|spapr_tce_(kvm_)?fault|spapr_tce_kvm_(rm|random)|$everywhere)( |$)"
 	guest powernv8 "$B/kernel/vmlinux.boot" "$three powernv8" "${tests[@]}" || status=$?
 	tests -E "^$moving( |$)"
 	guest powernv8-moving "$B/kernel/vmlinux.boot" "$three -1 powernv8" "${tests[@]}" || status=$?
@@ -127,11 +129,10 @@ brief() {
 	scripts/lib/build-kernel "$B/linux" "$B/kunit" configs/base.config configs/kunit.config || return
 	every_test brief "$huge -a kunit.enable=0 powernv9" "$B/kunit/vmlinux.boot"
 }
-# The host's drivers go through our tables here, too.  What is the same on all machines, and takes
-# minutes, has been seen on the others.
+# The host's drivers go through our tables here, too.
 powernv10() {
 	ours || return
-	tests -vE '^spapr_tce_(fault|kvm_(fault|race|stopped)|sweep|eeh|errno|delay_much)( |$)'
+	tests -vE "^(spapr_tce_(fault|kvm_(fault|race|stopped|life|links)|eeh)|$everywhere)( |$)"
 	guest powernv10 "$B/kernel/vmlinux.boot" "$huge -a iommu=nobypass powernv10" "${tests[@]}"
 }
 pseries() { ours && guest pseries "$B/kernel/vmlinux.boot" pseries 'spapr_tce_dma -v default_4K -v second_64K_1_level' 'spapr_tce_life -f v1' spapr_tce_groups; }
