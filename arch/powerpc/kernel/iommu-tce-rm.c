@@ -20,6 +20,7 @@
  * scripts/lib/closure.py looks at the object code for what breaks them.
  */
 
+#include <linux/atomic.h>
 #include <linux/compiler.h>
 #include <linux/mm_types.h>
 
@@ -67,30 +68,35 @@ static __always_inline void rm_counts_drop(const struct rm_counts *counts)
 		mm_iommu_drop_rm(counts->region[i], counts->n[i]);
 }
 
-/* Count a new TCE in its region.  Return: the TCE, or 0 if that cannot be. */
+/*
+ * Find the region for a new TCE.  The first of its TCEs holds it; the others are
+ * only counted here, and held by rm_holds().
+ * Return: the TCE, or 0 if that cannot be.
+ */
 static __always_inline u64 rm_hold(struct rm_counts *counts,
 				   struct mm_struct *mm, u64 item,
 				   unsigned int page_shift)
 {
 	const unsigned long ua = item & ~IOMMU_TCE_PERMS;
+	unsigned int i = rm_counts_find(counts, ua);
 	struct mm_iommu_region *region;
-	unsigned int i;
 
-	if (ua & ((1UL << page_shift) - 1))
+	if (i == RM_REGIONS || ua & ((1UL << page_shift) - 1))
 		return 0;
-	region = mm_iommu_hold_rm(mm, ua, page_shift);
-	if (!region)
-		return 0;
-	i = rm_counts_find(counts, ua);
-	if (i == RM_REGIONS || !mm_iommu_registered_rm(region)) {
-		mm_iommu_drop_rm(region, 1);
-		return 0;
-	}
 	if (i == counts->nr) {
+		region = mm_iommu_hold_rm(mm, ua, page_shift);
+		if (!region)
+			return 0;
 		counts->region[i] = region;
 		counts->n[i] = 0;
 		counts->nr++;
+		if (!mm_iommu_registered_rm(region))
+			return 0;
 	}
+	region = counts->region[i];
+	/* The last block may end before the IOMMU page does. */
+	if (!((region->last - ua + 1) >> page_shift))
+		return 0;
 	counts->n[i]++;
 	if (item & TCE_PCI_WRITE)
 		mm_iommu_mark_written(region);
@@ -131,6 +137,7 @@ static __always_inline bool rm_olds(struct rm_counts *counts,
 	return true;
 }
 
+/* Count all new TCEs in their regions, or none. */
 static __always_inline bool rm_holds(struct rm_counts *counts,
 				     struct mm_struct *mm, const u64 *items,
 				     unsigned int n, unsigned int page_shift,
@@ -144,9 +151,18 @@ static __always_inline bool rm_holds(struct rm_counts *counts,
 			continue;
 		tces[i] = rm_hold(counts, mm, items[i], page_shift);
 		if (!tces[i])
-			return false;
+			break;
 	}
-	return true;
+	if (i == n) {
+		for (i = 0; i < counts->nr; i++)
+			raw_atomic_long_add((long)counts->n[i] - 1,
+					    &counts->region[i]->mapped);
+		return true;
+	}
+	for (i = 0; i < counts->nr; i++)
+		mm_iommu_drop_rm(counts->region[i], 1);
+	counts->nr = 0;
+	return false;
 }
 
 /**
