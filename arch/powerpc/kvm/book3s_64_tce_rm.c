@@ -24,6 +24,12 @@
  * The rules for code with the MMU off stand in arch/powerpc/kernel/iommu-tce-rm.c.
  */
 
+#include <linux/smp.h>
+
+/* With CONFIG_DEBUG_PREEMPT it is a call that may print; who tries a raw lock uses it. */
+#undef smp_processor_id
+#define smp_processor_id() raw_smp_processor_id()
+
 #include <linux/compiler.h>
 #include <linux/context_tracking_state.h>
 #include <linux/kvm_host.h>
@@ -59,7 +65,13 @@ static __always_inline bool rm_possible(void)
 	       !context_tracking_enabled();
 }
 
-/* As kvm_tce_find(), without a word to lockdep. */
+/* As kvm_memslots(), without a word to lockdep. */
+static __always_inline struct kvm_memslots *rm_memslots(struct kvm *kvm)
+{
+	return (__force struct kvm_memslots *)READ_ONCE(kvm->memslots[0]);
+}
+
+/* As kvm_tce_find(), likewise. */
 static __always_inline struct kvm_tce_liobn *rm_find(struct kvm *kvm,
 						     u64 number)
 {
@@ -111,8 +123,7 @@ static __always_inline bool rm_items(struct kvm *kvm, unsigned int page_shift,
 			continue;
 		gpa = tces[i] & ~TCE_PERMS;
 		if (gpa & (page - 1) ||
-		    !guest_memory_find(kvm_memslots_raw(kvm), gpa, page,
-				       &memory))
+		    !guest_memory_find(rm_memslots(kvm), gpa, page, &memory))
 			return false;
 		items[i] = guest_memory_ua(&memory, gpa) |
 			   (tces[i] & TCE_PERMS);
@@ -230,8 +241,7 @@ static noinstr long rm_put_list(struct kvm *kvm, u64 number, u64 ioba, u64 gpa,
 
 	if (!rm_possible() || n - 1 >= IOMMU_TCE_RM_MAX ||
 	    gpa & (LIST_BYTES - 1) ||
-	    !guest_memory_find(kvm_memslots_raw(kvm), gpa, LIST_BYTES,
-			       &memory) ||
+	    !guest_memory_find(rm_memslots(kvm), gpa, LIST_BYTES, &memory) ||
 	    !rm_copy_list(kvm, guest_memory_ua(&memory, gpa), n, tces))
 		return H_TOO_HARD;
 	return rm_put(kvm, number, ioba, tces, items, n);

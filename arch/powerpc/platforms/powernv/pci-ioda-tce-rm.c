@@ -13,6 +13,12 @@
  * The rules stand in arch/powerpc/kernel/iommu-tce-rm.c.
  */
 
+#include <linux/smp.h>
+
+/* With CONFIG_DEBUG_PREEMPT it is a call that may print; who tries a raw lock uses it. */
+#undef smp_processor_id
+#define smp_processor_id() raw_smp_processor_id()
+
 #include <linux/compiler.h>
 #include <linux/rculist.h>
 

@@ -169,7 +169,7 @@ TEST_F(rm, list_that_is_not_in_memory)
 				      2 * GUEST_MEM, 4));
 	expect_calls(0, 1);
 	/* Until somebody writes there, it is a page that all have. */
-	*(volatile char *)fresh = 0;
+	fresh[0] = 0;
 	EXPECT_EQ(H_SUCCESS, vm_hcall(g->cpu, H_PUT_TCE_INDIRECT, LIOBN, ioba(g, 0),
 				      2 * GUEST_MEM, 4));
 	expect_calls(1, 0);
