@@ -36,6 +36,7 @@
 #include <asm/kvm_ppc.h>
 #include <asm/tce.h>
 #include "book3s_64_tce.h"
+#include "book3s_64_tce_memory.h"
 
 #define TCE_PERMS (TCE_PCI_READ | TCE_PCI_WRITE)
 
