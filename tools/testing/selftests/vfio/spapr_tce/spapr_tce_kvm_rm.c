@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Hypercalls of a guest in real mode, which only POWER8 has: which of them are done there, and
- * that they give the same as in virtual mode. What they do is tested by the other programs,
- * whose calls go the same way.
+ * Hypercalls of a guest in real mode, which only POWER8 has: which of them are done there, none on
+ * other processors, and that they give the same as in virtual mode. What they do is tested by the
+ * other programs, whose calls go the same way.
  */
 #include <fcntl.h>
 #include <sys/auxv.h>
@@ -41,6 +41,7 @@ static long statistic(const char *name)
 FIXTURE(rm)
 {
 	struct guest g;
+	bool real;		/* hypercalls arrive in real mode on this processor */
 	long done;
 	long too_hard;
 };
@@ -60,8 +61,7 @@ FIXTURE_SETUP(rm)
 	struct guest *g = &self->g;
 	const char *why = guest_begin(g, 1), *platform = (const char *)getauxval(AT_PLATFORM);
 
-	if (!why && (!platform || strncmp(platform, "power8", 6)))
-		why = "hypercalls arrive in virtual mode on this processor";
+	self->real = platform && !strncmp(platform, "power8", 6);
 	if (!why && access(PARAMETER, W_OK))
 		why = "this kernel does no hypercalls in real mode";
 	if (why)
@@ -88,8 +88,10 @@ FIXTURE_TEARDOWN(rm)
 #define expect_calls(_done, _too_hard) do {						\
 	const bool on = variant->realmode[0] == 'Y';					\
 											\
-	self->done += on ? (_done) : 0;							\
-	self->too_hard += on ? (_too_hard) : (_done) + (_too_hard);			\
+	if (self->real) {								\
+		self->done += on ? (_done) : 0;						\
+		self->too_hard += on ? (_too_hard) : (_done) + (_too_hard);		\
+	}										\
 	EXPECT_EQ(self->done, statistic("tce_rm_done"));				\
 	EXPECT_EQ(self->too_hard, statistic("tce_rm_too_hard"));			\
 } while (0)
