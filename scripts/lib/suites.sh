@@ -65,7 +65,7 @@ tests() { mapfile -t tests < <(grep -E "$@" "$B/selftests/tests.list"); }
 ours() { make --no-print-directory guest; }
 # All but those that need what only the debug kernel has; there would be nothing but skips.
 every_test() {
-	tests -vx 'spapr_tce_(kvm_)?fault'
+	tests -vx 'spapr_tce_(kvm_|iommufd_)?fault'
 	guest "$1" "${3:-$B/kernel/vmlinux.boot}" "$2" "${tests[@]}"
 }
 # A third controller, at a lesser PHB; time for a machine that has other work.
@@ -78,7 +78,7 @@ huge="$three -r -m 5G -a hugepagesz=1G -a hugepages=1"
 powernv8() {
 	local status=0 moving='spapr_tce_(random|hotplug|handback|kvm_groups)'
 	ours || return
-	tests -vE "^($moving|spapr_tce_(kvm_)?fault)( |$)"
+	tests -vE "^($moving|spapr_tce_(kvm_|iommufd_)?fault)( |$)"
 	guest powernv8 "$B/kernel/vmlinux.boot" "$three powernv8" "${tests[@]}" || status=$?
 	tests -E "^$moving( |$)"
 	guest powernv8-moving "$B/kernel/vmlinux.boot" "$three -1 powernv8" "${tests[@]}" || status=$?
@@ -105,7 +105,7 @@ brief() {
 # minutes, has been seen on the others.
 powernv10() {
 	ours || return
-	tests -vE '^spapr_tce_(fault|kvm_(fault|race|stopped)|sweep|eeh|errno|delay_much)( |$)'
+	tests -vE '^spapr_tce_(fault|iommufd_fault|kvm_(fault|race|stopped)|sweep|eeh|errno|delay_much)( |$)'
 	guest powernv10 "$B/kernel/vmlinux.boot" "$huge -a iommu=nobypass powernv10" "${tests[@]}"
 }
 pseries() { ours && guest pseries "$B/kernel/vmlinux.boot" pseries 'spapr_tce_dma -v default_4K -v second_64K_1_level' 'spapr_tce_life -f v1' spapr_tce_groups; }
@@ -129,7 +129,7 @@ in_kasan='s/^spapr_tce_errno$/& -T bad_input_costs_nothing/
 	s/^spapr_tce_race_first$/& -T C6_the_mm_is_taken_once/'
 kasan() {
 	local skip=$in_kasan
-	with kasan 7200 -vx 'spapr_tce_(kvm_)?fault'
+	with kasan 7200 -vx 'spapr_tce_(kvm_|iommufd_)?fault'
 }
 # The minutes are shared out among the tests (variants times names) that the programs list.
 races() {
