@@ -164,7 +164,7 @@ clients() {
 		in_host all-powernv10 "${k[@]}" powernv10 $same two_groups host
 		in_host all-hash "${k[@]}" -o '-a disable_radix' powernv9 $same two_groups memory_comes_and_goes host
 		in_host all-powernv9 "${k[@]}" -o '-r -t 5400' powernv9 $same two_groups two_containers one_group \
-			memory_comes_and_goes device_comes_and_goes resets kexecs slof tcg \
+			memory_comes_and_goes device_comes_and_goes resets kexecs default_window_removed slof tcg \
 			limit_suffices limit_lacks_a_page user_namespace memory_cgroup memory_cgroup_full testpmd_huge host
 	}
 	# The kernel of the suite debug, for its pages of 4K.
