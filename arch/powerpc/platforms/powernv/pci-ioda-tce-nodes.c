@@ -101,7 +101,14 @@ __be64 *pnv_tce_node_alloc(const struct iommu_table *tbl, gfp_t gfp)
 	return page_address(page);
 }
 
-static void tce_node_free(const struct pnv_tce_tree *tree, __be64 *node)
+/**
+ * pnv_tce_node_free() - free a node
+ * @tree: the tree that it was made for
+ * @node: the node; neither hardware nor walkers can be in it
+ *
+ * Context: Any.  Cannot fail.
+ */
+void pnv_tce_node_free(const struct pnv_tce_tree *tree, __be64 *node)
 {
 	size_t bytes = tce_node_size(tree);
 
@@ -122,7 +129,7 @@ static void tce_node_publish(const struct pnv_tce_tree *tree, __be64 *slot,
 
 	/* The full barrier orders the zeroes before the pointer, for the PHB and walkers. */
 	if (cmpxchg((u64 __force *)slot, 0, (u64 __force)cpu_to_be64(pointer)))
-		tce_node_free(tree, node);
+		pnv_tce_node_free(tree, node);
 }
 
 /* Make the leaf that holds @index exist. */
@@ -184,7 +191,7 @@ static void tce_nodes_free(const struct pnv_tce_tree *tree, __be64 *node,
 			       height - 1);
 		cond_resched();
 	}
-	tce_node_free(tree, node);
+	pnv_tce_node_free(tree, node);
 }
 
 /**
@@ -204,8 +211,8 @@ void pnv_tce_nodes_free(struct iommu_table *tbl)
 	tbl->it_base = 0;
 	while (tree->kept) {
 		node = tree->kept;
-		tree->kept = *(void **)tce_shadow(&tree->geo, node);
-		tce_node_free(tree, node);
+		tree->kept = *tce_loose_next(tree, node);
+		pnv_tce_node_free(tree, node);
 		cond_resched();
 	}
 }
@@ -299,7 +306,7 @@ static void tce_take_out(struct iommu_table *tbl, const struct tce_walk *walk,
 		atomic_inc(&tbl->it_loose);
 	tce_clear(walk->up);
 	/* The shadow of an empty node is not used: it links the loose nodes. */
-	*(void **)tce_shadow(&tbl->it_tree->geo, walk->node) = change->loose;
+	*tce_loose_next(tbl->it_tree, walk->node) = change->loose;
 	change->loose = walk->node;
 }
 
@@ -422,8 +429,8 @@ void pnv_tce_free_loose(struct iommu_table *tbl, void *loose)
 	}
 	while (loose) {
 		node = loose;
-		loose = *(void **)tce_shadow(&tree->geo, node);
-		tce_node_free(tree, node);
+		loose = *tce_loose_next(tree, node);
+		pnv_tce_node_free(tree, node);
 		cond_resched();
 	}
 }
@@ -442,7 +449,7 @@ void pnv_tce_keep_loose(struct iommu_table *tbl, void *loose)
 	void **last = &loose, *kept = READ_ONCE(tree->kept);
 
 	while (*last)
-		last = (void **)tce_shadow(&tree->geo, *last);
+		last = tce_loose_next(tree, *last);
 	do {
 		*last = kept;
 	} while (!try_cmpxchg(&tree->kept, &kept, loose));

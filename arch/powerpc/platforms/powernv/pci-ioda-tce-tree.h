@@ -94,6 +94,19 @@ static inline u64 *tce_shadow(const struct pnv_tce_geometry *geo, __be64 *slot)
 	return (u64 __force *)slot + tce_node_slots(geo);
 }
 
+/*
+ * The word that links a loose node to the next one: its shadow's first, which an empty node
+ * does not use.  A node without shadow has it in its own first slot, where the PHB may look
+ * until the kill.  It sees an invalid entry there, because both bits of PNV_TCE_VALID are
+ * clear in the first byte of a linear-map address and in its last.
+ */
+static inline void **tce_loose_next(const struct pnv_tce_tree *tree,
+				    void *node)
+{
+	static_assert(!(PAGE_OFFSET >> 56 & PNV_TCE_VALID));
+	return tree->shadow ? (void **)tce_shadow(&tree->geo, node) : node;
+}
+
 /* The first slot from @slot to @end - 1 that is not empty; @end if all are. */
 static inline unsigned long tce_next_used(const __be64 *node,
 					  unsigned long slot, unsigned long end)
@@ -174,6 +187,7 @@ static inline void tce_assert_locked(struct pnv_tce_tree *tree,
 }
 
 __be64 *pnv_tce_node_alloc(const struct iommu_table *tbl, gfp_t gfp);
+void pnv_tce_node_free(const struct pnv_tce_tree *tree, __be64 *node);
 int pnv_tce_leaves_make(struct iommu_table *tbl, unsigned long index,
 			unsigned long npages, gfp_t gfp);
 void pnv_tce_nodes_free(struct iommu_table *tbl);

@@ -172,10 +172,12 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset,
 				     const struct iommu_table_shape *shape,
 				     struct iommu_table *tbl)
 {
-	const bool user = shape->kind != IOMMU_TABLE_KERNEL;
+	const bool user = shape->kind == IOMMU_TABLE_BARE ||
+			  shape->kind == IOMMU_TABLE_OWNED;
 	const unsigned int page_shift = shape->page_shift;
 	const unsigned int levels = shape->levels;
-	gfp_t gfp = user ? GFP_KERNEL_ACCOUNT : GFP_KERNEL;
+	const bool kernel = shape->kind == IOMMU_TABLE_KERNEL;
+	gfp_t gfp = kernel ? GFP_KERNEL : GFP_KERNEL_ACCOUNT;
 	bool owners = shape->kind == IOMMU_TABLE_OWNED && levels == 1;
 	struct pnv_tce_geometry geo;
 	unsigned int unit_bits, i;
@@ -234,6 +236,54 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset,
 static DEFINE_SPINLOCK(tce_links_lock);
 
 /**
+ * pnv_pci_table_reach() - let kills of a table reach a group
+ * @node: NUMA node
+ * @tbl: the table; a reference is taken
+ * @table_group: the group
+ *
+ * Context: Process, may sleep.
+ * Return: 0 or -ENOMEM; on failure nothing has changed.
+ */
+long pnv_pci_table_reach(int node, struct iommu_table *tbl,
+			 struct iommu_table_group *table_group)
+{
+	struct iommu_table_group_link *link;
+
+	link = kzalloc_node(sizeof(*link), GFP_KERNEL, node);
+	if (!link)
+		return -ENOMEM;
+	link->table_group = table_group;
+	iommu_tce_table_get(tbl);
+	scoped_guard(spinlock, &tce_links_lock)
+		list_add_rcu(&link->next, &tbl->it_group_list);
+	return 0;
+}
+
+/**
+ * pnv_pci_table_forget() - take back pnv_pci_table_reach()
+ * @tbl: a table that the hardware of the group can no longer use
+ * @table_group: the group
+ *
+ * Context: Process, may sleep (the table may be freed).
+ */
+void pnv_pci_table_forget(struct iommu_table *tbl,
+			  struct iommu_table_group *table_group)
+{
+	struct iommu_table_group_link *link;
+
+	scoped_guard(spinlock, &tce_links_lock) {
+		list_for_each_entry(link, &tbl->it_group_list, next) {
+			if (link->table_group != table_group)
+				continue;
+			list_del_rcu(&link->next);
+			kfree_rcu(link, rcu);
+			break;
+		}
+	}
+	iommu_tce_table_put(tbl);
+}
+
+/**
  * pnv_pci_link_table_and_group() - let a group use a table as its window
  * @node: NUMA node
  * @num: number of the window
@@ -249,17 +299,12 @@ static DEFINE_SPINLOCK(tce_links_lock);
 long pnv_pci_link_table_and_group(int node, int num, struct iommu_table *tbl,
 				  struct iommu_table_group *table_group)
 {
-	struct iommu_table_group_link *link;
+	long ret = pnv_pci_table_reach(node, tbl, table_group);
 
-	link = kzalloc_node(sizeof(*link), GFP_KERNEL, node);
-	if (!link)
-		return -ENOMEM;
-	link->table_group = table_group;
 	/* Pairs with iommu_group_table_get(). */
-	smp_store_release(&table_group->tables[num], iommu_tce_table_get(tbl));
-	scoped_guard(spinlock, &tce_links_lock)
-		list_add_rcu(&link->next, &tbl->it_group_list);
-	return 0;
+	if (!ret)
+		smp_store_release(&table_group->tables[num], tbl);
+	return ret;
 }
 
 /**
@@ -272,7 +317,6 @@ long pnv_pci_link_table_and_group(int node, int num, struct iommu_table *tbl,
 void pnv_pci_unlink_table_and_group(struct iommu_table *tbl,
 				    struct iommu_table_group *table_group)
 {
-	struct iommu_table_group_link *link, *next;
 	unsigned int num;
 
 	for (num = 0; num < IOMMU_TABLE_GROUP_MAX_TABLES; num++)
@@ -281,16 +325,27 @@ void pnv_pci_unlink_table_and_group(struct iommu_table *tbl,
 	if (num == IOMMU_TABLE_GROUP_MAX_TABLES)
 		return;
 
-	scoped_guard(spinlock, &tce_links_lock) {
-		list_for_each_entry_safe(link, next, &tbl->it_group_list,
-					 next) {
-			if (link->table_group != table_group)
-				continue;
-			list_del_rcu(&link->next);
-			kfree_rcu(link, rcu);
-			break;
-		}
-	}
 	WRITE_ONCE(table_group->tables[num], NULL);
-	iommu_tce_table_put(tbl);
+	pnv_pci_table_forget(tbl, table_group);
+}
+
+/**
+ * pnv_pci_table_succeed() - a table is a window of a group in place of another one
+ * @num: number of the window
+ * @tbl: the table, which pnv_pci_table_reach() has linked and the hardware uses
+ * @table_group: the group
+ *
+ * The link of the old table ends here, and its reference.
+ *
+ * Context: Process, may sleep (the old table may be freed); serialised like linking.
+ */
+void pnv_pci_table_succeed(int num, struct iommu_table *tbl,
+			   struct iommu_table_group *table_group)
+{
+	struct iommu_table *old = table_group->tables[num];
+
+	/* Pairs with iommu_group_table_get(). */
+	smp_store_release(&table_group->tables[num], tbl);
+	if (old)
+		pnv_pci_table_forget(old, table_group);
 }

@@ -86,17 +86,20 @@ static void T12_host_without_window(struct kunit *test)
 	expect_closing(test, dev, bypass);
 }
 
-static void T12_host_without_table(struct kunit *test)
+/* The table was put aside with all that is in it: nothing can be missing. */
+static void T12_host_gets_its_table_again(struct kunit *test)
 {
-	struct watch *bypass = watch(test, "opal_pci_map_pe_dma_window_real");
 	struct watch *alloc = watch(test, "pnv_pci_ioda2_table_alloc_pages");
 	struct pci_dev *dev = free_device(test);
+	struct iommu_table *tbl = group_of(dev)->tables[0];
 
 	take_for_case(test, dev);
-	alloc->refuse = true;
+	KUNIT_EXPECT_TRUE(test, list_empty(&tbl->it_group_list));
+	KUNIT_EXPECT_EQ(test, kref_read(&tbl->it_kref), 1);
 	give_back(dev->dev.iommu_group);
-	alloc->refuse = false;
-	expect_closing(test, dev, bypass);
+	KUNIT_EXPECT_EQ(test, alloc->calls, 0);
+	KUNIT_EXPECT_PTR_EQ(test, group_of(dev)->tables[0], tbl);
+	expect_host(test, dev);
 }
 
 static void T16_kept_window_fails_taking(struct kunit *test)
@@ -327,7 +330,7 @@ static struct kunit_case owner_cases[] = {
 	KUNIT_CASE(I13_bypass_closes_first_and_opens_last),
 	KUNIT_CASE(T12_open_bypass_fails_taking),
 	KUNIT_CASE(T12_host_without_window),
-	KUNIT_CASE(T12_host_without_table),
+	KUNIT_CASE(T12_host_gets_its_table_again),
 	KUNIT_CASE(T16_kept_window_fails_taking),
 	KUNIT_CASE(T16_failed_kill_fails_taking),
 	KUNIT_CASE(T16_T22_further_functions_change_nothing),

@@ -10,6 +10,7 @@
 #include <linux/gfp.h>
 #include <linux/iommu.h>
 #include <linux/kmemleak.h>
+#include <linux/llist.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/of.h>
@@ -144,6 +145,7 @@ static void ledger_ignore(const void *start)
 	ledger_account(page, (item) == NR_SECONDARY_PAGETABLE ? (n) : 0)
 #include "../pci-ioda-tce.c"
 #include "../pci-ioda-tce-nodes.c"
+#include "../pci-ioda-tce-plain.c"
 
 static int ledger_kill(struct iommu_table *tbl, unsigned long entry, unsigned long npages)
 {

@@ -17,22 +17,29 @@
 #define pnv_pci_ioda2_table_free_pages	ledger_table_free_pages
 #define pnv_pci_link_table_and_group	ledger_link_table_and_group
 #define pnv_pci_unlink_table_and_group	ledger_unlink_table_and_group
+#define pnv_pci_table_forget		ledger_table_forget
+#define pnv_pci_table_reach		ledger_table_reach
+#define pnv_pci_table_succeed		ledger_table_succeed
 #define pnv_tce_build			ledger_tce_build
 #define pnv_tce_free			ledger_tce_free
 #define pnv_tce_free_loose		ledger_tce_free_loose
+#define pnv_tce_free_plain		ledger_tce_free_plain
 #define pnv_tce_get			ledger_tce_get
 #define pnv_tce_keep_loose		ledger_tce_keep_loose
 #define pnv_tce_leaves_make		ledger_tce_leaves_make
 #define pnv_tce_node_alloc		ledger_tce_node_alloc
+#define pnv_tce_node_free		ledger_tce_node_free
 #define pnv_tce_nodes_free		ledger_tce_nodes_free
 #define pnv_tce_prealloc		ledger_tce_prealloc
+#define pnv_tce_put			ledger_tce_put
 #define pnv_tce_release			ledger_tce_release
 #define pnv_tce_skip_missing		ledger_tce_skip_missing
 #define pnv_tce_take_out		ledger_tce_take_out
+#define pnv_tce_zap			ledger_tce_zap
 
 #include "pci-ioda-tce_kunit.h"
 
-#define LEDGER_BLOCKS	256
+#define LEDGER_BLOCKS	1024
 
 /**
  * struct ledger - memory that the code under test has

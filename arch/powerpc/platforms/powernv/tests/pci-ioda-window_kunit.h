@@ -29,6 +29,7 @@
  * struct watch - a firmware call
  * @probe: sits on the function that makes the call
  * @refuse: do not make it, let it seem to fail
+ * @answer: how it fails
  * @calls: how often the function was called
  * @last: which of all watched calls was the last of this function
  * @args: of the last call
@@ -36,6 +37,7 @@
 struct watch {
 	struct kprobe probe;
 	bool refuse;
+	unsigned long answer;
 	unsigned int calls;
 	unsigned int last;
 	unsigned long args[6];
@@ -52,7 +54,7 @@ static inline int watch_call(struct kprobe *probe, struct pt_regs *regs)
 	memcpy(watch->args, &regs->gpr[3], sizeof(watch->args));
 	if (!watch->refuse)
 		return 0;
-	regs->gpr[3] = OPAL_HARDWARE;
+	regs->gpr[3] = watch->answer;
 	regs_set_return_ip(regs, regs->link);
 	return 1;
 }
@@ -72,6 +74,7 @@ static inline struct watch *watch(struct kunit *test, const char *function)
 	struct watch *watch = kunit_kzalloc(test, sizeof(*watch), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, watch);
+	watch->answer = OPAL_HARDWARE;
 	watch->probe.symbol_name = function;
 	watch->probe.pre_handler = watch_call;
 	watch->probe.post_handler = watch_answered;

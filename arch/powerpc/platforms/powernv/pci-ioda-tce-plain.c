@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Changes of plain tables: those of paging domains.
+ *
+ * Nothing is kept beside a TCE.  Whoever maps in a domain knows what it has mapped where, and
+ * is alone with the range of a call until the call returns; for unmapping, until the kill
+ * after it has returned.  So no entry needs a lock.  Two calls meet only in the nodes above
+ * disjoint ranges, where pointers appear and disappear one word at a time.
+ *
+ * Nodes are made when the first TCE below them is written.  A node is taken out by a call
+ * that clears all entries below it, and by no other, also if it is empty: then its whole span
+ * is the caller's, and no walker can be inside.  It is loose until a kill of the whole table,
+ * and is linked by its own first slot (tce_loose_next()).
+ *
+ * Cannot fail: clearing, freeing.
+ */
+
+#include <linux/gfp.h>
+#include <linux/llist.h>
+#include <linux/minmax.h>
+#include <linux/sched.h>
+
+#include <asm/iommu.h>
+#include <asm/tce.h>
+#include "pci-ioda-tce-plain.h"
+#include "pci-ioda-tce-tree.h"
+
+/* Write @n TCEs, as long as no entry is live.  Return: how many were written. */
+static unsigned long tce_put_run(__be64 *tcep, unsigned long n, u64 tce,
+				 u64 page)
+{
+	__be64 *const first = tcep;
+
+	for (; n; n--, tcep++) {
+		if (tce_raw(tcep))
+			break;
+		tce_store(tcep, tce);
+		tce += page;
+	}
+	return tcep - first;
+}
+
+/* Clear @n TCEs, as long as they are valid.  Return: how many were cleared. */
+static unsigned long tce_zap_run(__be64 *tcep, unsigned long n)
+{
+	__be64 *const first = tcep;
+
+	for (; n; n--, tcep++) {
+		if (!tce_raw(tcep))
+			break;
+		tce_clear(tcep);
+	}
+	return tcep - first;
+}
+
+/* How many of the entries from @index to @end - 1 are in one leaf. */
+static unsigned long tce_leaf_rest(const struct iommu_table *tbl,
+				   unsigned long index, unsigned long end)
+{
+	const struct pnv_tce_geometry *geo = &tbl->it_tree->geo;
+
+	return min(end, (unsigned long)pnv_tce_next(geo, index, 1)) - index;
+}
+
+/**
+ * pnv_tce_put() - write TCEs to physically contiguous memory into a plain table
+ * @tbl: the table
+ * @put: what to write where, inside the table; afterwards what is left of it
+ *
+ * A live entry is never replaced.  The caller kills: the PHB may have cached that the entries
+ * were empty.
+ *
+ * Context: As &pnv_tce_put.gfp says; nobody else uses the range.
+ * Return: 0; -EADDRINUSE at an entry that is live; -ENOMEM; -EINTR after a fatal signal, if it
+ * may sleep.  On failure the entries before &pnv_tce_put.index have been written.
+ */
+int pnv_tce_put(struct iommu_table *tbl, struct pnv_tce_put *put)
+{
+	const unsigned long end = put->index + put->left;
+	const u64 page = 1ULL << tbl->it_page_shift;
+	unsigned long n, done;
+	struct tce_walk walk;
+	int ret;
+
+	while (put->left) {
+		if (!tce_walk(tbl, put->index, 0, &walk)) {
+			ret = pnv_tce_leaves_make(tbl, put->index, 1, put->gfp);
+			if (ret)
+				return ret;
+			continue;
+		}
+		n = tce_leaf_rest(tbl, put->index, end);
+		done = tce_put_run(walk.node + walk.slot, n, put->tce, page);
+		put->index += done;
+		put->left -= done;
+		put->tce += done * page;
+		if (done < n)
+			return -EADDRINUSE;
+		if (!put->left || !gfpflags_allow_blocking(put->gfp))
+			continue;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
+
+/* Take out the nodes whose spans end before @next and do not begin before @first. */
+static void tce_zap_nodes(struct iommu_table *tbl, unsigned long first,
+			  unsigned long next, struct llist_head *loose)
+{
+	const struct pnv_tce_tree *tree = tbl->it_tree;
+	const unsigned int bits = tree->geo.level_bits;
+	struct tce_walk walk;
+	unsigned int shift;
+
+	for (shift = bits; shift <= tree->top_shift; shift += bits) {
+		if (next & ((1UL << shift) - 1) || next - first < 1UL << shift)
+			return;
+		tce_walk(tbl, next - 1, shift - bits, &walk);
+		tce_clear(walk.up);
+		llist_add((struct llist_node *)walk.node, loose);
+	}
+}
+
+/**
+ * pnv_tce_zap() - clear TCEs of a plain table
+ * @tbl: the table
+ * @index: first entry, relative to the start of the window
+ * @n: how many entries, all inside the table
+ * @loose: nodes of which every TCE was cleared are added
+ *
+ * The caller kills the range, or the whole table if it is as large as a leaf: then nodes
+ * may have been taken out.
+ *
+ * Context: Any; nobody else uses the range until the kill.
+ * Return: how many were cleared; fewer than @n only if the next one was not valid.
+ */
+unsigned long pnv_tce_zap(struct iommu_table *tbl, unsigned long index,
+			  unsigned long n, struct llist_head *loose)
+{
+	const unsigned long end = index + n;
+	unsigned long at = index, rest, done;
+	struct tce_walk walk;
+
+	while (at < end && tce_walk(tbl, at, 0, &walk)) {
+		rest = tce_leaf_rest(tbl, at, end);
+		done = tce_zap_run(walk.node + walk.slot, rest);
+		at += done;
+		if (done < rest)
+			break;
+		tce_zap_nodes(tbl, index, at, loose);
+	}
+	return at - index;
+}
+
+/**
+ * pnv_tce_free_plain() - free nodes that were taken out of a plain table
+ * @tbl: the table
+ * @loose: the nodes; a kill of the whole table is complete that began after they were added
+ *
+ * Context: Any.  Cannot fail.
+ */
+void pnv_tce_free_plain(struct iommu_table *tbl, struct llist_node *loose)
+{
+	struct llist_node *node, *next;
+
+	llist_for_each_safe(node, next, loose)
+		pnv_tce_node_free(tbl->it_tree, (__be64 __force *)node);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Plain tables: TCEs of paging domains.  See pci-ioda-tce-plain.c.
+ */
+#ifndef _POWERNV_PCI_IODA_TCE_PLAIN_H
+#define _POWERNV_PCI_IODA_TCE_PLAIN_H
+
+#include <linux/gfp_types.h>
+#include <linux/llist.h>
+#include <asm/iommu.h>
+
+/**
+ * struct pnv_tce_put - TCEs to write, and how far that has come
+ * @index: entry for the next one, relative to the start of the window
+ * @left: how many are left
+ * @tce: the next one; those that follow point to the pages behind it
+ * @gfp: how to allocate nodes
+ */
+struct pnv_tce_put {
+	unsigned long index;
+	unsigned long left;
+	u64 tce;
+	gfp_t gfp;
+};
+
+int pnv_tce_put(struct iommu_table *tbl, struct pnv_tce_put *put);
+unsigned long pnv_tce_zap(struct iommu_table *tbl, unsigned long index,
+			  unsigned long n, struct llist_head *loose);
+void pnv_tce_free_plain(struct iommu_table *tbl, struct llist_node *loose);
+
+#endif /* _POWERNV_PCI_IODA_TCE_PLAIN_H */
