@@ -102,7 +102,7 @@ powernv8() {
 	ours || return
 	real_mode || status=$?
 	real_addresses || status=$?
-	tests -vE "^($moving|spapr_tce_(kvm_)?fault|spapr_tce_kvm_(rm|random)|$everywhere)( |$)"
+	tests -vE "^($moving|spapr_tce_(kvm_|iommufd_)?fault|spapr_tce_kvm_(rm|random)|$everywhere)( |$)"
 	guest powernv8 "$B/kernel/vmlinux.boot" "$three powernv8" "${tests[@]}" || status=$?
 	tests -E "^$moving( |$)"
 	guest powernv8-moving "$B/kernel/vmlinux.boot" "$three -1 powernv8" "${tests[@]}" || status=$?
@@ -115,7 +115,7 @@ powernv9() {
 	local status=0
 	ours || return
 	# There would be nothing but skips without the debug kernel.
-	tests -vx 'spapr_tce_(kvm_)?fault'
+	tests -vx 'spapr_tce_(kvm_|iommufd_)?fault'
 	guest powernv9 "$B/kernel/vmlinux.boot" "$huge -d 5 -f powernv9" "${tests[@]}" || status=$?
 	guest powernv9-cma "$B/kernel/vmlinux.boot" '-m 4G -a kvm_cma_resv_ratio=60 powernv9' \
 		'spapr_tce_regions -f cma' || status=$?
@@ -127,13 +127,13 @@ long='spapr_tce_((kvm_)?(race.*|random|life)|sweep|errno|delay.*|orders|kvm_stop
 brief() {
 	make --no-print-directory programs || return
 	scripts/lib/build-kernel "$B/linux" "$B/kunit" configs/base.config configs/kunit.config || return
-	tests -vE "^(spapr_tce_(kvm_)?fault|$long)( |$)"
+	tests -vE "^(spapr_tce_(kvm_|iommufd_)?fault|$long)( |$)"
 	guest brief "$B/kunit/vmlinux.boot" "$huge -a kunit.enable=0 powernv9" "${tests[@]}"
 }
 # The host's drivers go through our tables here, too.  Its PHB is that of powernv9.
 powernv10() {
 	ours || return
-	tests -vE "^(spapr_tce_(kvm_)?fault|spapr_tce_eeh|$long)( |$)"
+	tests -vE "^(spapr_tce_(kvm_|iommufd_)?fault|spapr_tce_eeh|$long)( |$)"
 	guest powernv10 "$B/kernel/vmlinux.boot" "$huge -a iommu=nobypass powernv10" "${tests[@]}"
 }
 pseries() { ours && guest pseries "$B/kernel/vmlinux.boot" pseries 'spapr_tce_dma -v default_4K -v second_64K_1_level' 'spapr_tce_life -f v1' spapr_tce_groups; }
@@ -194,7 +194,7 @@ in_kasan='s/^spapr_tce_errno$/& -T bad_input_costs_nothing/
 	s/^spapr_tce_race_first$/& -T C6_the_mm_is_taken_once/'
 kasan() {
 	local skip=$in_kasan
-	with kasan 7200 -vx 'spapr_tce_(kvm_)?fault'
+	with kasan 7200 -vx 'spapr_tce_(kvm_|iommufd_)?fault'
 }
 # The minutes are shared out among the tests (variants times names) that the programs list.
 races() {
