@@ -292,10 +292,9 @@ int pnv_pci_domain_attach(struct iommu_table_group *table_group,
 
 	if (!(table_group->pgsizes & domain->pgsize_bitmap))
 		return -EINVAL;
-	ret = pnv_pci_ioda2_take_domain(container_of(table_group,
-						     struct pnv_ioda_pe,
-						     table_group),
-					dom->tbl, dev);
+	ret = pnv_pci_ioda2_take_domain(
+		container_of(table_group, struct pnv_ioda_pe, table_group),
+		dom->tbl, dev);
 	return ret == -EIO ? -ENODEV : ret;
 }
 

@@ -59,7 +59,7 @@ static unsigned long tce_leaf_rest(const struct iommu_table *tbl,
 {
 	const struct pnv_tce_geometry *geo = &tbl->it_tree->geo;
 
-	return min(end, (unsigned long)pnv_tce_next(geo, index, 1)) - index;
+	return min_t(unsigned long, end, pnv_tce_next(geo, index, 1)) - index;
 }
 
 /**

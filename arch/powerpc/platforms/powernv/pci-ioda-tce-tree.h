@@ -100,8 +100,7 @@ static inline u64 *tce_shadow(const struct pnv_tce_geometry *geo, __be64 *slot)
  * until the kill.  It sees an invalid entry there, because both bits of PNV_TCE_VALID are
  * clear in the first byte of a linear-map address and in its last.
  */
-static inline void **tce_loose_next(const struct pnv_tce_tree *tree,
-				    void *node)
+static inline void **tce_loose_next(const struct pnv_tce_tree *tree, void *node)
 {
 	static_assert(!(PAGE_OFFSET >> 56 & PNV_TCE_VALID));
 	return tree->shadow ? (void **)tce_shadow(&tree->geo, node) : node;

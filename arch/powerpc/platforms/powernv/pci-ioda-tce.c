@@ -301,10 +301,11 @@ long pnv_pci_link_table_and_group(int node, int num, struct iommu_table *tbl,
 {
 	long ret = pnv_pci_table_reach(node, tbl, table_group);
 
+	if (ret)
+		return ret;
 	/* Pairs with iommu_group_table_get(). */
-	if (!ret)
-		smp_store_release(&table_group->tables[num], tbl);
-	return ret;
+	smp_store_release(&table_group->tables[num], tbl);
+	return 0;
 }
 
 /**

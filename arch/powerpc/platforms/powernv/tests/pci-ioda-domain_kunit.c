@@ -382,7 +382,7 @@ static void pages_come_and_go(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, iommu_unmap(domain, IOVA, PAGE_SIZE), 0);
 }
 
-static void C22_what_cannot_be_mapped(struct kunit *test)
+static void what_cannot_be_mapped(struct kunit *test)
 {
 	struct scene s = scene(test);
 	struct iommu_domain *domain = attached_domain(test, &s);
@@ -412,7 +412,8 @@ static void C22_what_cannot_be_mapped(struct kunit *test)
 	/* The last page, write-only as far as that goes */
 	KUNIT_EXPECT_EQ(test, iommu_map(domain, BIT(47) - PAGE_SIZE, HPA, PAGE_SIZE, IOMMU_WRITE,
 					GFP_KERNEL), 0);
-	KUNIT_EXPECT_EQ(test, pnv_tce_get(tbl, tbl->it_size - 1), HPA | TCE_PCI_READ | TCE_PCI_WRITE);
+	KUNIT_EXPECT_EQ(test, pnv_tce_get(tbl, tbl->it_size - 1),
+			HPA | TCE_PCI_READ | TCE_PCI_WRITE);
 	KUNIT_EXPECT_EQ(test, iommu_map(domain, 0, HPA, PAGE_SIZE, IOMMU_READ, GFP_KERNEL), 0);
 	KUNIT_EXPECT_EQ(test, pnv_tce_get(tbl, 0), HPA | TCE_PCI_READ);
 }
@@ -565,7 +566,7 @@ static struct kunit_case domain_cases[] = {
 	KUNIT_CASE(C13_page_sizes_must_fit),
 	KUNIT_CASE(aperture_is_that_of_a_process),
 	KUNIT_CASE(pages_come_and_go),
-	KUNIT_CASE(C22_what_cannot_be_mapped),
+	KUNIT_CASE(what_cannot_be_mapped),
 	KUNIT_CASE(T3_one_kill_for_a_range),
 	KUNIT_CASE(T14_sync_kills_what_others_took_out),
 	KUNIT_CASE(T13_failed_kill_stops_the_PE),

@@ -278,7 +278,8 @@ static void random_calls_do_what_the_model_does(struct kunit *test)
 			free_all(tbl, &loose);
 		}
 		if (round % 16 == 0)
-			KUNIT_ASSERT_FALSE_MSG(test, model_differs(m, tbl, first), "round %lu", round);
+			KUNIT_ASSERT_FALSE_MSG(test, model_differs(m, tbl, first),
+					       "round %lu", round);
 		cond_resched();
 	}
 	KUNIT_EXPECT_FALSE(test, model_differs(m, tbl, first));

@@ -142,6 +142,7 @@ FIXTURE_VARIANT_ADD(fault, HWPT_ALLOC) { complete, add_hwpt, still_reached, remo
 FIXTURE_VARIANT_ADD(fault, replace) {
 	complete_with_other, attach_other, still_reached, attach, 3
 };
+
 /* These cannot fail. */
 FIXTURE_VARIANT_ADD(fault, UNMAP) { complete_with_far, unmap_far, still_reached, nothing };
 FIXTURE_VARIANT_ADD(fault, DETACH) { complete, detach, nothing, nothing };
