@@ -16,7 +16,8 @@
  * wait on a list of the domain.  Whoever syncs takes the whole list, kills all and frees
  * them, also those of others: its kill began after they were taken out.  A sync for a range
  * that may have lost a node kills all in any case.  If a kill fails, the nodes are kept as
- * long as the table, the PE is stopped, and nothing new is mapped.
+ * long as the table, and the PE is stopped until the PHB has forgotten all that it has; other PEs
+ * of the domain go on.
  *
  * Memory of a domain is charged to the memory cgroup of who maps; whoever maps accounts for
  * what is pinned.
@@ -32,6 +33,7 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
+#include <asm/cmpxchg.h>
 #include <asm/iommu.h>
 #include <asm/tce.h>
 #include "pci-ioda-tce.h"
@@ -52,11 +54,13 @@
  * @domain: what the IOMMU core knows of it
  * @tbl: its table, with a reference; constant
  * @loose: nodes that were taken out of @tbl and wait for a kill of all; no lock
+ * @grown: nodes may have been put in since the last kill of all
  */
 struct pnv_tce_domain {
 	struct iommu_domain domain;
 	struct iommu_table *tbl;
 	struct llist_head loose;
+	bool grown;
 };
 
 static struct pnv_tce_domain *to_pnv_domain(struct iommu_domain *domain)
@@ -88,7 +92,7 @@ static int domain_kill(struct pnv_tce_domain *dom, unsigned long index,
 		index = 0;
 		n = tbl->it_size;
 	}
-	ret = iommu_tce_kill(tbl, index, n);
+	ret = pnv_pci_ioda2_tce_kill(tbl, index, n);
 	if (ret && loose)
 		pnv_tce_keep_loose(tbl, loose);
 	else
@@ -100,7 +104,8 @@ static int domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 			    phys_addr_t paddr, size_t pgsize, size_t pgcount,
 			    int prot, gfp_t gfp, size_t *mapped)
 {
-	struct iommu_table *tbl = to_pnv_domain(domain)->tbl;
+	struct pnv_tce_domain *dom = to_pnv_domain(domain);
+	struct iommu_table *tbl = dom->tbl;
 	struct pnv_tce_put put = {
 		.index = iova >> tbl->it_page_shift,
 		.left = pgcount,
@@ -116,12 +121,12 @@ static int domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 		return -EINVAL;
 	if (!domain_has(tbl, iova, pgcount))
 		return -ERANGE;
-	if (READ_ONCE(tbl->it_broken))
-		return -EIO;
 	if (prot & IOMMU_WRITE)
 		put.tce |= TCE_PCI_WRITE;
 
 	ret = pnv_tce_put(tbl, &put);
+	if (put.grown)
+		WRITE_ONCE(dom->grown, true);
 	*mapped += (pgcount - put.left) << tbl->it_page_shift;
 	return ret;
 }
@@ -152,14 +157,20 @@ static void domain_flush_iotlb_all(struct iommu_domain *domain)
 	domain_kill(dom, 0, dom->tbl->it_size);
 }
 
-/* The PHB may have cached that the entries were empty, beside those that it fetched. */
+/*
+ * The PHB may have cached that the entries were empty, beside those that it fetched; and so the
+ * pointers above them.
+ */
 static int domain_iotlb_sync_map(struct iommu_domain *domain,
 				 unsigned long iova, size_t size)
 {
-	struct iommu_table *tbl = to_pnv_domain(domain)->tbl;
+	struct pnv_tce_domain *dom = to_pnv_domain(domain);
+	struct iommu_table *tbl = dom->tbl;
 
-	return iommu_tce_kill(tbl, iova >> tbl->it_page_shift,
-			      size >> tbl->it_page_shift);
+	if (READ_ONCE(dom->grown) && xchg(&dom->grown, false))
+		return pnv_pci_ioda2_tce_appear(tbl, 0, tbl->it_size);
+	return pnv_pci_ioda2_tce_appear(tbl, iova >> tbl->it_page_shift,
+					size >> tbl->it_page_shift);
 }
 
 static void domain_iotlb_sync(struct iommu_domain *domain,
@@ -298,7 +309,7 @@ int pnv_pci_domain_attach(struct iommu_table_group *table_group,
 	return ret == -EIO ? -ENODEV : ret;
 }
 
-/* Without memory for one the list is shorter; who asks has no word for it either. */
+/* Who asks has no word for a list that lacks one. */
 static void domain_reserve(struct list_head *regions, u64 start, u64 end,
 			   enum iommu_resv_type type)
 {
@@ -307,7 +318,7 @@ static void domain_reserve(struct list_head *regions, u64 start, u64 end,
 	if (start >= end)
 		return;
 	region = iommu_alloc_resv_region(start, end - start, 0, type,
-					 GFP_KERNEL);
+					 GFP_KERNEL | __GFP_NOFAIL);
 	if (region)
 		list_add_tail(&region->list, regions);
 }

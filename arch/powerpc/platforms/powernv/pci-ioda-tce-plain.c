@@ -84,6 +84,7 @@ int pnv_tce_put(struct iommu_table *tbl, struct pnv_tce_put *put)
 
 	while (put->left) {
 		if (!tce_walk(tbl, put->index, 0, &walk)) {
+			put->grown = true;
 			ret = pnv_tce_leaves_make(tbl, put->index, 1, put->gfp);
 			if (ret)
 				return ret;
@@ -131,7 +132,8 @@ static void tce_zap_nodes(struct iommu_table *tbl, unsigned long first,
  * @loose: nodes of which every TCE was cleared are added
  *
  * The caller kills the range, or the whole table if it is as large as a leaf: then nodes
- * may have been taken out.
+ * may have been taken out.  This never reschedules: the caller bounds @n, as iommufd does by its
+ * batches.
  *
  * Context: Any; nobody else uses the range until the kill.
  * Return: how many were cleared; fewer than @n only if the next one was not valid.

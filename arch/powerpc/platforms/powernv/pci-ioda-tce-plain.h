@@ -15,12 +15,14 @@
  * @left: how many are left
  * @tce: the next one; those that follow point to the pages behind it
  * @gfp: how to allocate nodes
+ * @grown: set if nodes were made
  */
 struct pnv_tce_put {
 	unsigned long index;
 	unsigned long left;
 	u64 tce;
 	gfp_t gfp;
+	bool grown;
 };
 
 int pnv_tce_put(struct iommu_table *tbl, struct pnv_tce_put *put);

@@ -3,8 +3,8 @@
  * Paging domains on a real PHB's PE: how a PE comes to a domain and back, from whomever it was,
  * what happens when firmware refuses, and which kills the PHB gets to see.
  *
- * Needs two PCI functions in the group.  Firmware calls are observed and refused by kprobes; the
- * call that freezes a PE is never made.
+ * Needs two PCI functions in the group.  Firmware calls are observed and refused by kprobes; those
+ * that freeze a PE and end that are never made.
  */
 #include <linux/list.h>
 #include "pci-ioda-window_kunit.h"
@@ -21,6 +21,7 @@
  * @map: sets a window
  * @kill: makes the PHB forget
  * @freeze: stops the PE; is not made
+ * @thaw: lets it go on; is not made
  */
 struct scene {
 	struct pci_dev *dev;
@@ -29,6 +30,7 @@ struct scene {
 	struct watch *map;
 	struct watch *kill;
 	struct watch *freeze;
+	struct watch *thaw;
 };
 
 static struct scene scene(struct kunit *test)
@@ -39,11 +41,14 @@ static struct scene scene(struct kunit *test)
 		.map = watch(test, "opal_pci_map_pe_dma_window"),
 		.kill = watch(test, "opal_pci_tce_kill"),
 		.freeze = watch(test, "opal_pci_eeh_freeze_set"),
+		.thaw = watch(test, "opal_pci_eeh_freeze_clear"),
 	};
 
 	s.group = group_of(s.dev);
 	s.freeze->refuse = true;
 	s.freeze->answer = OPAL_SUCCESS;
+	s.thaw->refuse = true;
+	s.thaw->answer = OPAL_SUCCESS;
 	expect_host(test, s.dev);
 	return s;
 }
@@ -54,6 +59,20 @@ static void no_calls(struct scene *s)
 	s->map->calls = 0;
 	s->kill->calls = 0;
 	s->freeze->calls = 0;
+	s->thaw->calls = 0;
+}
+
+static struct pnv_ioda_pe *pe_of(struct scene *s)
+{
+	return container_of(s->group, struct pnv_ioda_pe, table_group);
+}
+
+/* As EEH does it when a device of the PE is opened or closed. */
+static int thaw(struct scene *s)
+{
+	struct pnv_ioda_pe *pe = pe_of(s);
+
+	return pe->phb->unfreeze_pe(pe->phb, pe->pe_number, OPAL_EEH_ACTION_CLEAR_FREEZE_ALL);
 }
 
 static void domain_end(void *domain)
@@ -176,10 +195,50 @@ static void T13_failed_kill_of_an_attach_stops_the_PE(struct kunit *test)
 	s.kill->refuse = false;
 	KUNIT_EXPECT_GT(test, s.freeze->calls, 0);
 	KUNIT_EXPECT_EQ(test, told_table(s.map), __pa(host->it_base));
-	KUNIT_EXPECT_TRUE(test, list_empty(&tbl->it_group_list));
-	KUNIT_EXPECT_EQ(test, kref_read(&tbl->it_kref), 2);
 	expect_host(test, s.dev);
-	iommu_tce_table_put(tbl);	/* what was kept for the PHB */
+
+	/* The PHB may walk it yet: kills reach the PE, and it stays stopped. */
+	KUNIT_EXPECT_TRUE(test, list_is_singular(&tbl->it_group_list));
+	KUNIT_EXPECT_EQ(test, kref_read(&tbl->it_kref), 2);
+	no_calls(&s);
+	domain->ops->flush_iotlb_all(domain);
+	KUNIT_EXPECT_GT(test, s.kill->calls, 0);
+	KUNIT_EXPECT_EQ(test, thaw(&s), -EIO);
+	KUNIT_EXPECT_EQ(test, s.thaw->calls, 0);
+
+	KUNIT_EXPECT_EQ(test, attach(&s, domain), 0);
+	expect_domain(test, &s, tbl);
+	KUNIT_EXPECT_EQ(test, thaw(&s), 0);
+	detach(&s, domain);
+	expect_unused(test, tbl);
+	expect_host(test, s.dev);
+}
+
+/* Window 0 is not what we believe it to be. */
+static void T23_replacement_that_cannot_be_taken_back(struct kunit *test)
+{
+	struct scene s = scene(test);
+	struct iommu_domain *first = attached_domain(test, &s), *other = new_domain(test, &s);
+	struct iommu_table *tbl = s.group->tables[0];
+
+	s.kill->refuse = true;
+	no_calls(&s);
+	KUNIT_EXPECT_EQ(test, change_over(&s, other), -ENODEV);
+	KUNIT_EXPECT_EQ(test, s.map->calls, 2);
+	s.kill->refuse = false;
+	KUNIT_EXPECT_EQ(test, thaw(&s), -EIO);
+
+	/* What seems to be there already is told to firmware again. */
+	no_calls(&s);
+	s.map->refuse = true;
+	KUNIT_EXPECT_EQ(test, change_over(&s, first), -ENODEV);
+	KUNIT_EXPECT_EQ(test, thaw(&s), -EIO);
+	s.map->refuse = false;
+	KUNIT_EXPECT_EQ(test, change_over(&s, first), 0);
+	expect_domain(test, &s, tbl);
+	KUNIT_EXPECT_EQ(test, thaw(&s), 0);
+	KUNIT_EXPECT_GT(test, s.thaw->last, s.kill->last);
+	detach(&s, first);
 }
 
 static void T23_domain_in_place_of_a_domain(struct kunit *test)
@@ -210,7 +269,6 @@ static void T23_domain_in_place_of_a_domain(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, s.freeze->calls, 1);
 	expect_domain(test, &s, s.group->tables[0]);
 	KUNIT_EXPECT_EQ(test, kref_read(&tbl->it_kref), 2);
-	iommu_tce_table_put(tbl);
 
 	KUNIT_EXPECT_EQ(test, change_over(&s, first), 0);
 	expect_domain(test, &s, tbl);
@@ -423,12 +481,20 @@ static bool kills_all(const struct watch *kill)
 	return kill->args[1] == OPAL_PCI_TCE_KILL_PE;
 }
 
+/* So that what is mapped next at IOVA needs no new node. */
+static void make_leaf(struct kunit *test, struct iommu_domain *domain)
+{
+	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA + 64 * PAGE_SIZE, HPA, PAGE_SIZE, RW,
+					GFP_KERNEL), 0);
+}
+
 static void T3_one_kill_for_a_range(struct kunit *test)
 {
 	struct scene s = scene(test);
 	struct iommu_domain *domain = attached_domain(test, &s);
 	const size_t leaf = s.group->tables[0]->it_level_size * PAGE_SIZE;
 
+	make_leaf(test, domain);
 	no_calls(&s);
 	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA, HPA, 8 * PAGE_SIZE, RW, GFP_KERNEL), 0);
 	KUNIT_EXPECT_EQ(test, s.kill->calls, 1);
@@ -486,8 +552,49 @@ static void T13_failed_kill_stops_the_PE(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, iommu_unmap(domain, 0, leaf), leaf);
 	s.kill->refuse = false;
 	KUNIT_EXPECT_EQ(test, s.freeze->calls, 1);
-	KUNIT_EXPECT_EQ(test, iommu_map(domain, 0, HPA, PAGE_SIZE, RW, GFP_KERNEL), -EIO);
-	KUNIT_EXPECT_EQ(test, iommu_iova_to_phys(domain, 0), 0);
+	/* Another PE may have the domain, and goes on. */
+	KUNIT_EXPECT_EQ(test, iommu_map(domain, 0, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
+	KUNIT_EXPECT_EQ(test, iommu_iova_to_phys(domain, 0), HPA);
+}
+
+/* The memory has been let go, so the PHB must have forgotten it before DMA goes on. */
+static void T13_stopped_PE_goes_on_after_a_kill_only(struct kunit *test)
+{
+	struct scene s = scene(test);
+	struct iommu_domain *domain = attached_domain(test, &s);
+
+	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
+	s.kill->refuse = true;
+	KUNIT_EXPECT_EQ(test, iommu_unmap(domain, IOVA, PAGE_SIZE), PAGE_SIZE);
+	no_calls(&s);
+	KUNIT_EXPECT_EQ(test, thaw(&s), -EIO);
+	KUNIT_EXPECT_GT(test, s.kill->calls, 0);
+	KUNIT_EXPECT_EQ(test, s.thaw->calls, 0);
+	s.kill->refuse = false;
+	/* A config access that fails cannot wait for one. */
+	local_irq_disable();
+	KUNIT_EXPECT_EQ(test, thaw(&s), -EIO);
+	local_irq_enable();
+	KUNIT_EXPECT_EQ(test, thaw(&s), 0);
+	KUNIT_EXPECT_EQ(test, s.thaw->calls, 1);
+	KUNIT_EXPECT_GT(test, s.thaw->last, s.kill->last);
+	no_calls(&s);
+	KUNIT_EXPECT_EQ(test, thaw(&s), 0);
+	KUNIT_EXPECT_EQ(test, s.kill->calls, 0);
+}
+
+static void T23_detach_needs_no_bypass(struct kunit *test)
+{
+	struct scene s = scene(test);
+	struct iommu_domain *domain = attached_domain(test, &s);
+
+	s.bypass->refuse = true;
+	KUNIT_EXPECT_EQ(test, s.group->ops->take_ownership(s.group, &s.dev->dev), 0);
+	s.bypass->refuse = false;
+	KUNIT_EXPECT_EQ(test, s.freeze->calls, 0);
+	KUNIT_EXPECT_EQ(test, told_table(s.map), 0);
+	KUNIT_EXPECT_NULL(test, s.group->tables[0]);
+	detach(&s, domain);
 }
 
 static void T13_failed_kill_of_a_map_undoes_it(struct kunit *test)
@@ -495,11 +602,26 @@ static void T13_failed_kill_of_a_map_undoes_it(struct kunit *test)
 	struct scene s = scene(test);
 	struct iommu_domain *domain = attached_domain(test, &s);
 
-	s.kill->refuse = true;
-	KUNIT_EXPECT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), -EIO);
-	s.kill->refuse = false;
-	KUNIT_EXPECT_GT(test, s.freeze->calls, 0);
+	/* The entry was empty, so nothing is lost but this mapping. */
+	make_leaf(test, domain);
+	s.kill->times = 2;
+	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), -EIO);
+	KUNIT_EXPECT_EQ(test, s.freeze->calls, 0);
 	KUNIT_EXPECT_EQ(test, iommu_iova_to_phys(domain, IOVA), 0);
+	s.kill->times = 0;
+	KUNIT_EXPECT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
+}
+
+/* The PHB may have cached that there is no node. */
+static void T3_new_nodes_are_shown_by_a_kill_of_all(struct kunit *test)
+{
+	struct scene s = scene(test);
+	struct iommu_domain *domain = attached_domain(test, &s);
+
+	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
+	KUNIT_EXPECT_TRUE(test, kills_all(s.kill));
+	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA + PAGE_SIZE, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
+	KUNIT_EXPECT_FALSE(test, kills_all(s.kill));
 }
 
 static void T17_kill_reaches_all_that_are_attached(struct kunit *test)
@@ -557,7 +679,9 @@ static struct kunit_case domain_cases[] = {
 	KUNIT_CASE(I13_host_to_domain_and_back),
 	KUNIT_CASE(T16_refused_attach_changes_nothing),
 	KUNIT_CASE(T13_failed_kill_of_an_attach_stops_the_PE),
+	KUNIT_CASE(T23_replacement_that_cannot_be_taken_back),
 	KUNIT_CASE(T23_domain_in_place_of_a_domain),
+	KUNIT_CASE(T23_detach_needs_no_bypass),
 	KUNIT_CASE(T22_further_functions_change_nothing),
 	KUNIT_CASE(T16_user_without_a_domain_has_nothing),
 	KUNIT_CASE(T23_kept_table_outlives_its_domain),
@@ -570,6 +694,8 @@ static struct kunit_case domain_cases[] = {
 	KUNIT_CASE(T3_one_kill_for_a_range),
 	KUNIT_CASE(T14_sync_kills_what_others_took_out),
 	KUNIT_CASE(T13_failed_kill_stops_the_PE),
+	KUNIT_CASE(T13_stopped_PE_goes_on_after_a_kill_only),
+	KUNIT_CASE(T3_new_nodes_are_shown_by_a_kill_of_all),
 	KUNIT_CASE(T13_failed_kill_of_a_map_undoes_it),
 	KUNIT_CASE(T17_kill_reaches_all_that_are_attached),
 	KUNIT_CASE(C23_addresses_that_a_PHB_claims),

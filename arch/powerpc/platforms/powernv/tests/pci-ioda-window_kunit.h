@@ -29,6 +29,7 @@
  * struct watch - a firmware call
  * @probe: sits on the function that makes the call
  * @refuse: do not make it, let it seem to fail
+ * @times: likewise for so many calls from now on
  * @answer: how it fails
  * @calls: how often the function was called
  * @last: which of all watched calls was the last of this function
@@ -37,6 +38,7 @@
 struct watch {
 	struct kprobe probe;
 	bool refuse;
+	unsigned int times;
 	unsigned long answer;
 	unsigned int calls;
 	unsigned int last;
@@ -52,8 +54,10 @@ static inline int watch_call(struct kprobe *probe, struct pt_regs *regs)
 	watch->calls++;
 	watch->last = ++watched_calls;
 	memcpy(watch->args, &regs->gpr[3], sizeof(watch->args));
-	if (!watch->refuse)
+	if (!watch->refuse && !watch->times)
 		return 0;
+	if (watch->times)
+		watch->times--;
 	regs->gpr[3] = watch->answer;
 	regs_set_return_ip(regs, regs->link);
 	return 1;

@@ -4,7 +4,8 @@
  *
  * An NVMe controller of its own writes a payload to its disk and reads it back,
  * through the 32-bit window and through the 64-bit one, and loses its access when
- * the memory is unmapped. Exit status 0 when every step went as it must.
+ * the memory is unmapped. Then the same through /dev/iommu, where one table takes
+ * the place of another. Exit status 0 when every step went as it must.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/iommufd.h"
 #include "lib/nvme.h"
 #include "lib/spapr_tce.h"
 
@@ -89,34 +91,30 @@ static void transfer(struct nvme *nvme, int device, unsigned char *memory, uint6
 	    "every byte of the payload came back");
 }
 
-/*
- * First only the target goes: the controller still fetches the command from its queue
- * and tries to store data. Then all goes, and it cannot even fetch.
- */
-static void unreachable(struct nvme *nvme, int container, unsigned char *memory, uint64_t iova)
+/* Only the target has gone, so the controller fetches the command and tries to store data. */
+static void target_is_gone(struct nvme *nvme, int ret, unsigned char *memory, uint64_t iova)
 {
-	int ret;
-
 	memset(memory + AT_TARGET, 0x5a, PAYLOAD);
 	memcpy(memory + AT_SOURCE, memory + AT_TARGET, PAYLOAD);
-	ret = spapr_unmap(container, iova + AT_TARGET, PAYLOAD);
 	nvme_read(nvme, 0, iova + AT_TARGET, PAYLOAD);
 	row(!ret && !memcmp(memory + AT_SOURCE, memory + AT_TARGET, PAYLOAD),
 	    "memory after its unmap", "the controller read to it; no byte has changed");
+}
 
-	row_call("unmap the 64-bit window", spapr_unmap(container, iova, MEMORY), 0,
-		 "TCEs cleared");
-	ret = nvme_read(nvme, 0, iova + AT_TARGET, 4096);
+/* All has gone, so the controller cannot even fetch the command. */
+static void all_is_gone(struct nvme *nvme, uint64_t iova)
+{
+	int ret = nvme_read(nvme, 0, iova + AT_TARGET, 4096);
+
 	row(ret != 0, "NVMe reads after the unmap", ret == -EIO ?
 	    "the controller reports that it cannot reach us" :
 	    ret ? "the command failed" : "the command SUCCEEDED");
 	nvme_stop(nvme);
 }
 
-static void run(const struct spapr_device *dev)
+static void run_container(const struct spapr_device *dev, unsigned char *memory)
 {
 	struct vfio_iommu_spapr_tce_info info;
-	unsigned char *memory = spapr_memory(MEMORY, 1 << 20);
 	long locked = spapr_vmlck_kb();
 	struct spapr_setup setup;
 	struct nvme nvme;
@@ -161,7 +159,11 @@ static void run(const struct spapr_device *dev)
 		 -EBUSY, "refused with EBUSY, as it must be");
 	row_locked("", locked, MEMORY >> 10);
 	row_call("unmap window 0", spapr_unmap(setup.container, 0, LOW_PART), 0, "TCEs cleared");
-	unreachable(&nvme, setup.container, memory, start);
+	target_is_gone(&nvme, spapr_unmap(setup.container, start + AT_TARGET, PAYLOAD), memory,
+		       start);
+	row_call("unmap the 64-bit window", spapr_unmap(setup.container, start, MEMORY), 0,
+		 "TCEs cleared");
+	all_is_gone(&nvme, start);
 
 	row_call("unregister", spapr_unregister(setup.container, memory, MEMORY), 0, "unpinned");
 	row_call("remove the 64-bit window", spapr_remove(setup.container, start), 0, "gone");
@@ -172,17 +174,57 @@ static void run(const struct spapr_device *dev)
 	spapr_teardown(&setup);
 }
 
+/* The controller by a file of its own. Its bus addresses are our user addresses. */
+static void run_iommufd(const struct spapr_device *dev, unsigned char *memory)
+{
+	const uint64_t iova = (uintptr_t)memory;
+	struct iommufd_setup setup;
+	struct nvme nvme;
+	uint32_t other;
+	int ret;
+
+	row_call("open /dev/iommu", iommufd_setup(&setup, dev), 0,
+		 "the controller has a file of its own, and a table");
+	if (setup.iommufd < 0)
+		return;
+	row_call("map 256 MB", iommufd_map(setup.iommufd, setup.ioas, iova, memory, MEMORY, MAP_RW),
+		 0, "at bus addresses that are our user addresses");
+	transfer(&nvme, setup.device, memory, iova, "/dev/iommu", 3);
+
+	ret = iommufd_ioas(setup.iommufd, &other);
+	if (!ret)
+		ret = iommufd_map(setup.iommufd, other, iova, memory, MEMORY, MAP_RW);
+	row_call("map them in a second table", ret, 0, "");
+	row_call("put it in the place of the first", iommufd_attach(setup.device, other), 0,
+		 "the controller goes on without a reset");
+	row_call("empty the first", iommufd_unmap_all(setup.iommufd, setup.ioas), 0, "");
+	memset(memory + AT_TARGET, 0, PAYLOAD);
+	ret = nvme_read(&nvme, 0, iova + AT_TARGET, PAYLOAD);
+	row(!ret && !memcmp(memory + AT_SOURCE, memory + AT_TARGET, PAYLOAD),
+	    "NVMe reads, second table", "every byte of the payload came back");
+
+	target_is_gone(&nvme, iommufd_unmap(setup.iommufd, other, iova, MEMORY) ?:
+		       iommufd_map(setup.iommufd, other, iova, memory, AT_TARGET, MAP_RW),
+		       memory, iova);
+	row_call("unmap all", iommufd_unmap_all(setup.iommufd, other), 0, "TCEs cleared");
+	all_is_gone(&nvme, iova);
+	iommufd_teardown(&setup);
+}
+
 int main(void)
 {
+	unsigned char *memory = spapr_memory(MEMORY, 1 << 20);
 	struct spapr_device dev;
 
 	printf("| %-34s | %-52s | %-6s |\n", "step", "what happened", "");
 	printf("|%.36s|%.54s|%.8s|\n", "------------------------------------",
 	       "------------------------------------------------------", "--------");
-	if (spapr_find_devices(&dev, 1) < 1)
+	if (spapr_find_devices(&dev, 1) < 1) {
 		row(false, "find an NVMe controller", "none that vfio-pci could take");
-	else
-		run(&dev);
+	} else {
+		run_container(&dev, memory);
+		run_iommufd(&dev, memory);
+	}
 	printf("RESULT: %d steps ok, %d failed\n", steps - failed, failed);
 	return failed != 0;
 }
