@@ -17,6 +17,7 @@ help:
 	@echo 'make test-debug all tests under KASAN; MINUTES=30: only races, so long on each debug kernel'
 	@echo 'make test-shapes  other kernels, booted: flat memory, modules, big-endian'
 	@echo 'make test-guest all that users do with guests and user-space drivers of the distribution'
+	@echo 'make guest-base  the same on the unmodified kernel and on ours: a table, bench/GUESTS.md'
 	@echo 'make coverage   which lines and branches of our files the tests reach'
 	@echo 'make locks      which lock is taken under which, against the table in the documentation'
 	@echo 'make bench      count instructions: the unmodified kernel, ours, the floor; update bench/RESULTS.md'
@@ -58,6 +59,9 @@ test-shapes: setup
 
 test-guest: setup
 	@scripts/test clients
+
+guest-base: setup kernel
+	@scripts/guest-base $(CASE)
 
 coverage: setup kernel
 	@scripts/coverage $(B)/linux $(B)/coverage $(B)/initrd.img
@@ -110,5 +114,5 @@ distclean: clean
 	@bash -c '. scripts/lib/common.sh; cd "$$CACHE" 2> /dev/null || exit 0; \
 		exec 8>> .lock 9>> .apt-lock; flock 8; flock 9; rm -rf debs drift linux-source-* newest-* gone-* apt.* fetch.*'
 
-.PHONY: help run shell guest guest-shell test test-base test-debug test-shapes test-guest coverage locks bench bench-check lint kunit series bisect refresh adopt setup tree kernel programs clean distclean
+.PHONY: help run shell guest guest-shell test test-base test-debug test-shapes test-guest guest-base coverage locks bench bench-check lint kunit series bisect refresh adopt setup tree kernel programs clean distclean
 .NOTPARALLEL:

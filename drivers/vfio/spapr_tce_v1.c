@@ -360,7 +360,7 @@ int spapr_tce_v1_enable(struct spapr_tce_container *container)
 	ret = v1_pages(container, &pages);
 	spapr_tce_may_wait(container);
 	if (!ret)
-		ret = account_locked_vm(container->mm, pages, true);
+		ret = mm_iommu_charge(container->mm, pages);
 	if (!ret) {
 		container->charged = pages;
 		scoped_guard(rwsem_write, &container->lock)

@@ -21,6 +21,7 @@
  */
 
 #include <linux/cleanup.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 
@@ -71,8 +72,6 @@ static void window_put(struct iommu_table *tbl, bool stuck)
 {
 	if (stuck)
 		iommu_tce_uncharge(tbl);
-	else
-		iommu_tce_leave(tbl);
 	iommu_tce_table_put(tbl);
 }
 
@@ -229,7 +228,7 @@ static int window_charge(struct spapr_tce_container *container,
 	if (ret)
 		return ret;
 	spapr_tce_may_wait(container);
-	ret = iommu_tce_charge(container->mm, pages);
+	ret = mm_iommu_charge(container->mm, pages);
 	if (!ret)
 		new->charged = pages;
 	return ret;
@@ -277,7 +276,8 @@ static bool window_open(struct spapr_tce_container *container,
 	if (window->programmed != new->tbl)
 		return false;
 	if (container->v2)
-		WRITE_ONCE(new->tbl->it_mm, container->mm);
+		/* Pairs with KVM's look at it: what the groups of the table are comes before. */
+		smp_store_release(&new->tbl->it_mm, container->mm);
 	window->tbl = new->tbl;
 	if (new->num == 0)
 		container->default_pending = false;
@@ -526,8 +526,9 @@ static int window_hide(struct spapr_tce_container *container, u64 start,
 }
 
 /*
- * Take an empty window out of the groups.  If firmware refuses, let calls find
- * it again.  The caller keeps its reference to the table.
+ * Take an empty window out of the groups, and put the reference of its slot.  If firmware refuses,
+ * let calls find it again.  The caller keeps its own reference to the table.
+ * Return: 0 or an errno; 1 when the last group has taken the table along.
  */
 static int window_leave(struct spapr_tce_container *container, unsigned int num,
 			struct iommu_table *tbl, bool *stuck)
@@ -537,7 +538,7 @@ static int window_leave(struct spapr_tce_container *container, unsigned int num,
 
 	guard(rwsem_write)(&container->lock);
 	if (window->programmed != tbl)
-		return 0; /* the last group has taken it along */
+		return 1;
 	ret = window_unset(container, num, tbl);
 	if (ret) {
 		tbl->it_ops->open(tbl);
@@ -583,7 +584,7 @@ int spapr_tce_window_remove(struct spapr_tce_container *container, u64 start)
 		iommu_tce_wait_watches(tbl);
 	}
 	window_put(tbl, stuck);
-	return ret;
+	return min(ret, 0);
 }
 
 /* Program all windows into a group that joins, or none. */
@@ -668,7 +669,11 @@ void spapr_tce_windows_put(struct spapr_tce_group *group)
 {
 	unsigned int i;
 
-	for (i = 0; i < TCE_WINDOWS; i++)
-		if (group->tables[i])
-			window_put(group->tables[i], group->stuck[i]);
+	for (i = 0; i < TCE_WINDOWS; i++) {
+		if (!group->tables[i])
+			continue;
+		if (!group->stuck[i])
+			iommu_tce_leave(group->tables[i]);
+		window_put(group->tables[i], group->stuck[i]);
+	}
 }

@@ -22,14 +22,19 @@
 
 #include <asm/iommu.h>
 #include <asm/iommu_tce.h>
+#include <asm/mmu_context_iommu.h>
+
+/* Guards &iommu_table.it_watches of all tables, which hardly ever change. */
+static DEFINE_SPINLOCK(watches_lock);
 
 /**
- * iommu_group_table_get() - a table that a group has as its window
+ * iommu_group_table_get() - a table that a group has as its window, to watch it
  * @table_group: the group
  * @num: number of the window
  *
- * Context: Any, virtual mode; windows may come and go meanwhile.
- * Return: the table with a reference, or NULL.
+ * Context: Process; windows may come and go meanwhile.
+ * Return: the table with a reference for iommu_tce_watch_put(); NULL if there is none, or it is
+ * closed.
  */
 struct iommu_table *iommu_group_table_get(struct iommu_table_group *table_group,
 					  unsigned int num)
@@ -38,13 +43,15 @@ struct iommu_table *iommu_group_table_get(struct iommu_table_group *table_group,
 
 	/* The memory of a table is freed after a grace period. */
 	guard(rcu)();
+	guard(spinlock)(&watches_lock);
 	tbl = READ_ONCE(table_group->tables[num]);
-	return tbl ? iommu_tce_table_get(tbl) : NULL;
+	/* Who closes it sees this reference in iommu_tce_wait_watches(), or is seen here. */
+	if (!tbl || READ_ONCE(tbl->it_closed) || !iommu_tce_table_get(tbl))
+		return NULL;
+	atomic_inc(&tbl->it_watched);
+	return tbl;
 }
 EXPORT_SYMBOL_GPL(iommu_group_table_get);
-
-/* Guards &iommu_table.it_watches of all tables, which hardly ever change. */
-static DEFINE_SPINLOCK(watches_lock);
 
 /**
  * iommu_tce_watch() - be told when a table is closed
@@ -135,29 +142,22 @@ int iommu_tce_wait_watches(struct iommu_table *tbl)
 }
 EXPORT_SYMBOL_GPL(iommu_tce_wait_watches);
 
-/*
- * Tables of which only watches have references, which makes them still charged.  How many have
- * left the list tells who waits that it is worth a try.
- */
-static HLIST_HEAD(leaving);
-static unsigned long left;
-
 /**
- * iommu_tce_leave() - the owner of a table is about to put its last reference
- * @tbl: a table that is closed
+ * iommu_tce_leave() - a table that is closed for good is about to lose its owner's last reference
+ * @tbl: the table
  *
- * If watches have the table yet, who meets the limit of locked_vm waits for it.  So nothing that
- * the owner does from now on may wait for anybody else.
+ * Watches may have the table yet, so from now on who meets the limit of locked_vm waits until it
+ * is uncharged.  Nothing may wait for anybody else that the owner does until it has put that
+ * reference.
  *
- * Context: Any, virtual mode.
+ * Context: Any, virtual mode; once for a table.
  */
 void iommu_tce_leave(struct iommu_table *tbl)
 {
-	spin_lock(&watches_lock);
-	if (atomic_read(&tbl->it_watched) && tbl->it_payer &&
-	    hlist_unhashed(&tbl->it_leaving))
-		hlist_add_head(&tbl->it_leaving, &leaving);
-	spin_unlock(&watches_lock);
+	if (!tbl->it_payer)
+		return;
+	tbl->it_leaving = true;
+	mm_iommu_leave(tbl->it_payer);
 }
 EXPORT_SYMBOL_GPL(iommu_tce_leave);
 
@@ -185,48 +185,6 @@ void iommu_tce_tell_watches(struct iommu_table *tbl)
 	} while (watch);
 }
 
-static bool has_leaving(const struct mm_struct *mm)
-{
-	const struct iommu_table *tbl;
-
-	spin_lock(&watches_lock);
-	hlist_for_each_entry(tbl, &leaving, it_leaving)
-		if (tbl->it_payer == mm)
-			break;
-	spin_unlock(&watches_lock);
-	return tbl;
-}
-
-/**
- * iommu_tce_charge() - charge locked_vm, and wait for tables that are about to be uncharged
- * @mm: whose locked_vm
- * @pages: how many pages
- *
- * Where the limit is met, that may be by tables that only guests have yet.  As
- * iommu_tce_wait_watches(), that may take as long as user space likes.
- *
- * Context: Process, sleeps.
- * Return: 0; -ENOMEM when the limit does not allow it; -EINTR after a fatal signal.
- */
-int iommu_tce_charge(struct mm_struct *mm, unsigned long pages)
-{
-	unsigned long seen;
-	bool more;
-	int ret;
-
-	for (;;) {
-		/* Before the attempt: whatever goes after this is worth another one. */
-		seen = READ_ONCE(left);
-		more = has_leaving(mm);
-		ret = account_locked_vm(mm, pages, true);
-		if (ret != -ENOMEM || !more)
-			return ret;
-		if (wait_var_event_killable(&left, READ_ONCE(left) != seen))
-			return -EINTR;
-	}
-}
-EXPORT_SYMBOL_GPL(iommu_tce_charge);
-
 /**
  * iommu_tce_charge_to() - make a table keep its charge to locked_vm
  * @tbl: a table that nobody else knows yet
@@ -249,7 +207,7 @@ EXPORT_SYMBOL_GPL(iommu_tce_charge_to);
 
 /**
  * iommu_tce_uncharge() - take the charge of a table back, if it has one
- * @tbl: a table whose memory has been freed, or one that nobody pays for any longer
+ * @tbl: a table whose memory has been freed, or one that nobody is to pay for any longer
  *
  * Context: Process, may sleep for the mmap_lock of the mm that pays.
  */
@@ -258,11 +216,8 @@ void iommu_tce_uncharge(struct iommu_table *tbl)
 	if (!tbl->it_payer)
 		return;
 	account_locked_vm(tbl->it_payer, tbl->it_charged, false);
-	scoped_guard(spinlock, &watches_lock) {
-		hlist_del_init(&tbl->it_leaving);
-		WRITE_ONCE(left, left + 1);
-	}
-	wake_up_var(&left);
+	if (tbl->it_leaving)
+		mm_iommu_left(tbl->it_payer);
 	mmdrop(tbl->it_payer);
 	tbl->it_payer = NULL;
 }

@@ -28,10 +28,10 @@
 #include <linux/module.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
-#include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 
 #include <asm/kvm_ppc.h>
+#include <asm/mmu_context_iommu.h>
 #include "book3s_64_tce.h"
 
 static struct workqueue_struct *ends;
@@ -286,7 +286,7 @@ static void link_drop_user(struct kvm_tce_link *link,
 /*
  * The table of a group for a window of a guest: at the same bus address, as
  * large, with pages that are no larger, and pointing to memory of this VM.
- * Return: with a reference, or NULL.
+ * Return: with a reference for iommu_tce_watch_put(), or NULL.
  */
 static struct iommu_table *table_for(const struct kvm_tce_liobn *liobn,
 				     struct iommu_table_group *table_group)
@@ -299,12 +299,12 @@ static struct iommu_table *table_for(const struct kvm_tce_liobn *liobn,
 		if (!tbl)
 			continue;
 		shift = liobn->page_shift - tbl->it_page_shift;
-		if (READ_ONCE(tbl->it_mm) == liobn->kvm->mm &&
+		if (smp_load_acquire(&tbl->it_mm) == liobn->kvm->mm &&
 		    tbl->it_page_shift <= liobn->page_shift &&
 		    tbl->it_offset == liobn->offset << shift &&
 		    tbl->it_size >> shift >= liobn->size)
 			return tbl;
-		iommu_tce_table_put(tbl);
+		iommu_tce_watch_put(tbl);
 	}
 	return NULL;
 }
@@ -428,7 +428,7 @@ long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
 	if (!tbl)
 		return -EINVAL;
 	ret = attach(liobn, grp, tbl);
-	iommu_tce_table_put(tbl);
+	iommu_tce_watch_put(tbl);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(kvm_spapr_tce_attach_iommu_group);
@@ -474,9 +474,8 @@ static void liobn_free(struct kvm_tce_end *end)
 
 	view_free(liobn);
 	account_locked_vm(kvm->mm, liobn->charged, false);
+	mm_iommu_left(kvm->mm);
 	kfree(liobn);
-	if (atomic_dec_and_test(&kvm->arch.tce.leaving))
-		wake_up_var(&kvm->arch.tce.leaving);
 }
 
 static int liobn_release(struct inode *inode, struct file *file)
@@ -490,7 +489,7 @@ static int liobn_release(struct inode *inode, struct file *file)
 		list_for_each_entry_safe(link, next, &liobn->links, next)
 			link_drop_user(link, NULL);
 	}
-	atomic_inc(&kvm->arch.tce.leaving);
+	mm_iommu_leave(kvm->mm);
 	end_later(&liobn->gone, kvm, liobn_free);
 	kvm_put_kvm(kvm);
 	return 0;
@@ -502,23 +501,6 @@ static const struct file_operations liobn_fops = {
 	.release = liobn_release,
 };
 
-/*
- * Charge a window to locked_vm.  Where the limit is met, that may be by windows which have been
- * closed, here or in a container, and are about to be freed: wait for them.
- */
-static int liobn_charge(struct kvm *kvm, unsigned long pages)
-{
-	atomic_t *leaving = &kvm->arch.tce.leaving;
-	int ret;
-
-	ret = iommu_tce_charge(kvm->mm, pages);
-	if (ret != -ENOMEM)
-		return ret;
-	if (wait_var_event_killable(leaving, !atomic_read(leaving)))
-		return -EINTR;
-	return iommu_tce_charge(kvm->mm, pages);
-}
-
 /* Return: the window, charged, or an errno. */
 static struct kvm_tce_liobn *
 liobn_alloc(struct kvm *kvm, const struct kvm_create_spapr_tce_64 *args)
@@ -527,7 +509,7 @@ liobn_alloc(struct kvm *kvm, const struct kvm_create_spapr_tce_64 *args)
 	unsigned long charge = view_charge(args->size);
 	int ret;
 
-	ret = liobn_charge(kvm, charge);
+	ret = mm_iommu_charge(kvm->mm, charge);
 	if (ret)
 		return ERR_PTR(ret);
 	liobn = kzalloc(struct_size(liobn, view, view_directories(args->size)),

@@ -202,11 +202,37 @@ static int find_targets(const struct kvm_tce_liobn *liobn, unsigned long index,
 	return nr;
 }
 
+/* Clear entries in all tables of a window.  Return: 0; -EIO when a kill has failed in one. */
+static int clear_targets(struct kvm *kvm,
+			 const struct iommu_tce_target *targets, int nr,
+			 unsigned long n)
+{
+	struct iommu_tce_request req = { .mm = kvm->mm };
+	int i, ret = 0;
+
+	for (i = 0; i < nr; i++) {
+		req.entry = targets[i].entry;
+		req.npages = n << targets[i].sub_shift;
+		ret = iommu_tce_unmap(targets[i].tbl, &req) ?: ret;
+		if (iommu_tce_is_broken(targets[i].tbl))
+			ret = -EIO;
+	}
+	return ret;
+}
+
+static bool any_is_broken(const struct iommu_tce_target *targets, int nr)
+{
+	while (nr--)
+		if (iommu_tce_is_broken(targets[nr].tbl))
+			return true;
+	return false;
+}
+
 /*
  * Map what the guest put.  After a failure user space has the call: a table that
  * was closed is empty and stays so, and its window is being removed; when the
- * hardware failed (-EIO) the entries have been cleared, in the view too; after a
- * fatal signal the process ends.
+ * hardware failed (-EIO, or somebody else's kill meanwhile) the entries have been
+ * cleared, in the view too; after a fatal signal the process ends.
  */
 static bool map_items(const struct tce_call *call)
 {
@@ -223,9 +249,8 @@ static bool map_items(const struct tce_call *call)
 		nr = ret;
 		ret = iommu_tce_map_list(targets, nr, &list);
 	}
-	while (!ret && nr)
-		if (iommu_tce_is_broken(targets[--nr].tbl))
-			ret = -EIO;
+	if (!ret && any_is_broken(targets, nr))
+		ret = clear_targets(call->kvm, targets, nr, call->n) ?: -EIO;
 	if (ret == -EIO) {
 		memset(call->tces, 0, call->n * sizeof(*call->tces));
 		write_view(call);
@@ -458,34 +483,29 @@ static bool stuff_view(const struct kvm_tce_liobn *liobn, unsigned long index,
 	return true;
 }
 
-static bool stuff_tables(const struct kvm_tce_liobn *liobn, unsigned long index,
-			 unsigned long n)
+static int stuff_tables(const struct kvm_tce_liobn *liobn, unsigned long index,
+			unsigned long n)
 {
 	struct iommu_tce_target targets[MAX_LINKS] __uninitialized;
-	struct iommu_tce_request req = { .mm = liobn->kvm->mm };
-	int nr, i, ret = 0;
+	int nr = find_targets(liobn, index, targets);
 
-	nr = find_targets(liobn, index, targets);
-	if (nr < 0)
-		return false;
-	for (i = 0; i < nr; i++) {
-		req.entry = targets[i].entry;
-		req.npages = n << targets[i].sub_shift;
-		ret = iommu_tce_unmap(targets[i].tbl, &req) ?: ret;
-		if (iommu_tce_is_broken(targets[i].tbl))
-			ret = -EIO;
-	}
-	return !ret;
+	return nr < 0 ? nr : clear_targets(liobn->kvm, targets, nr, n);
 }
 
+/* As after map_items(), the view is cleared when the hardware failed. */
 static long stuff(struct kvm_tce_liobn *liobn, unsigned long index,
 		  unsigned long n, u64 value)
 {
-	if (!stuff_make_view(liobn, index, n, value) ||
-	    !stuff_tables(liobn, index, n) ||
-	    !stuff_view(liobn, index, n, value))
+	int ret;
+
+	if (!stuff_make_view(liobn, index, n, value))
 		return H_TOO_HARD;
-	return H_SUCCESS;
+	ret = stuff_tables(liobn, index, n);
+	if (ret && ret != -EIO)
+		return H_TOO_HARD;
+	if (!stuff_view(liobn, index, n, ret ? 0 : value))
+		return H_TOO_HARD;
+	return ret ? H_TOO_HARD : H_SUCCESS;
 }
 
 /**

@@ -20,8 +20,9 @@
  * @lock: taken to change @tree or the @used count of a region
  * @tree: the regions by user address
  * @settled: how many pending regions have been published or given up; @lock
- * @leaving: regions that have no count left and are still charged
- * @wait: for a change of @settled, or for @leaving to become 0
+ * @leaving: charges to locked_vm that are about to end (mm_iommu_charge.c)
+ * @left: how many such have ended
+ * @wait: for a change of @settled or @left
  * @gone: orphans whose last TCE is gone
  * @release: work item that unpins the orphans in @gone
  * @unpinned: orphans that are unpinned and still charged
@@ -34,6 +35,7 @@ struct mm_iommu_regions {
 	struct latch_tree_root tree;
 	unsigned long settled;
 	atomic_long_t leaving;
+	atomic_long_t left;
 	wait_queue_head_t wait;
 	struct llist_head gone;
 	struct work_struct release;
@@ -95,7 +97,7 @@ static __always_inline bool region_usable(const struct mm_iommu_region *region)
 	return smp_load_acquire(&region->used);
 }
 
-/* Pairs with the cmpxchg() in regions_get(). */
+/* Pairs with the cmpxchg() in mm_iommu_regions_get(). */
 static __always_inline struct mm_iommu_regions *regions_of(struct mm_struct *mm)
 {
 	return READ_ONCE(mm->context.iommu_regions);
@@ -120,6 +122,11 @@ region_for_tce(struct mm_struct *mm, unsigned long ua, unsigned int page_shift)
 	return (region->last - ua + 1) >> page_shift ? region : NULL;
 }
 
+#ifdef CONFIG_LOCKDEP
+extern struct lockdep_map mm_iommu_leaving_map;
+#endif
+
+struct mm_iommu_regions *mm_iommu_regions_get(struct mm_struct *mm);
 void mm_iommu_region_gone(struct mm_iommu_region *region);
 
 #endif /* _POWERPC_MM_IOMMU_REGIONS_H */

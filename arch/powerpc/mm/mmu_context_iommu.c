@@ -38,12 +38,12 @@
  * nobody can map to it.  Another registration of the same range waits for the
  * outcome, and pins the memory itself if the first one failed.  Pages are let
  * go outside the lock too, in process context, and uncharged after that.  Until
- * then the region is leaving: a registration that would exceed the limit waits
- * for that first.  The pages of orphans are let go by work items, on a
+ * then the region is leaving: who would exceed the limit waits for that first
+ * (mm_iommu_charge.c).  The pages of orphans are let go by work items, on a
  * workqueue that nobody else uses.  Each mm has its own items, because one of
  * them may wait for the mmap_lock of the mm.
  *
- * Lockdep sees none of these waits.  pending_map and leaving_map tell it of them.
+ * Lockdep sees none of these waits.  pending_map and mm_iommu_leaving_map tell it of them.
  *
  * Cannot fail: unpinning, abandoning, the clean-up with the mm.
  */
@@ -77,11 +77,9 @@ static struct workqueue_struct *region_wq __ro_after_init;
 atomic_long_t mm_iommu_forgotten = ATOMIC_LONG_INIT(0);
 
 #ifdef CONFIG_LOCKDEP
-/* Held while a region is pending, and while memory is let go. */
+/* Held while a region is pending. */
 static struct lockdep_map pending_map =
 	STATIC_LOCKDEP_MAP_INIT("mm_iommu_pending", &pending_map);
-static struct lockdep_map leaving_map =
-	STATIC_LOCKDEP_MAP_INIT("mm_iommu_leaving", &leaving_map);
 #endif
 
 static void region_link(struct mm_iommu_regions *regions,
@@ -117,21 +115,17 @@ static void region_let_go(struct mm_iommu_region *region)
 /* After region_let_go(); may wait for the mmap_lock, for as long as the process likes. */
 static void region_uncharge(struct mm_iommu_region *region)
 {
-	struct mm_iommu_regions *regions = regions_of(region->mm);
-
 	account_locked_vm(region->mm, region_pages(region), false);
-	if (atomic_long_dec_and_test(&regions->leaving) &&
-	    wq_has_sleeper(&regions->wait))
-		wake_up_all(&regions->wait);
+	mm_iommu_left(region->mm);
 	kfree_rcu(region, rcu);
 }
 
 static void region_destroy(struct mm_iommu_region *region)
 {
-	lock_map_acquire_read(&leaving_map);
+	lock_map_acquire_read(&mm_iommu_leaving_map);
 	region_let_go(region);
 	region_uncharge(region);
-	lock_map_release(&leaving_map);
+	lock_map_release(&mm_iommu_leaving_map);
 }
 
 /* Letting go may take long. */
@@ -159,7 +153,7 @@ static void regions_release_work(struct work_struct *work)
 	struct llist_node *gone = llist_del_all(&regions->gone);
 	struct mm_iommu_region *region, *next;
 
-	lock_map_acquire_read(&leaving_map);
+	lock_map_acquire_read(&mm_iommu_leaving_map);
 	llist_for_each_entry_safe(region, next, gone, gone) {
 		scoped_guard(mutex, &regions->lock)
 			region_unlink(regions, region);
@@ -167,7 +161,7 @@ static void regions_release_work(struct work_struct *work)
 		region_pass_on(region, &regions->unpinned, &regions->uncharge);
 		cond_resched();
 	}
-	lock_map_release(&leaving_map);
+	lock_map_release(&mm_iommu_leaving_map);
 }
 
 /* Uncharge orphans.  Dropping the last reference to the mm frees @regions. */
@@ -179,13 +173,13 @@ static void regions_uncharge_work(struct work_struct *work)
 	struct mm_iommu_region *region, *next;
 	struct mm_struct *mm;
 
-	lock_map_acquire_read(&leaving_map);
+	lock_map_acquire_read(&mm_iommu_leaving_map);
 	llist_for_each_entry_safe(region, next, unpinned, gone) {
 		mm = region->mm;
 		region_uncharge(region);
 		mmdrop(mm);
 	}
-	lock_map_release(&leaving_map);
+	lock_map_release(&mm_iommu_leaving_map);
 }
 
 /* A region that is not in the tree yet; pending, for the caller to fill. */
@@ -205,26 +199,6 @@ static struct mm_iommu_region *region_new(struct mm_struct *mm,
 	region->pending = true;
 	atomic_long_set(&region->mapped, 1);
 	return region;
-}
-
-/*
- * Charge a region.  Memory that is being let go is still charged, even if the
- * call that unmapped or abandoned it has returned.  If there is no room, wait
- * until those charges have ended and try once more.
- */
-static int region_charge(struct mm_iommu_regions *regions,
-			 struct mm_iommu_region *region)
-{
-	int ret;
-
-	mm_iommu_wait_map(&leaving_map);
-	ret = account_locked_vm(region->mm, region_pages(region), true);
-	if (ret != -ENOMEM)
-		return ret;
-	if (wait_event_killable(regions->wait,
-				!atomic_long_read(&regions->leaving)))
-		return -EINTR;
-	return account_locked_vm(region->mm, region_pages(region), true);
 }
 
 /* A region is complete: from now on TCEs may be added. */
@@ -254,7 +228,7 @@ static void region_settle(struct mm_iommu_regions *regions,
 static int region_fill(struct mm_iommu_regions *regions,
 		       struct mm_iommu_region *region)
 {
-	int ret = region_charge(regions, region);
+	int ret = mm_iommu_charge(region->mm, region_pages(region));
 
 	if (!ret) {
 		ret = mm_iommu_pages_pin(&region->blocks, region->ua,
@@ -287,7 +261,7 @@ void mm_iommu_region_gone(struct mm_iommu_region *region)
 {
 	struct mm_iommu_regions *regions = regions_of(region->mm);
 
-	atomic_long_inc(&regions->leaving);
+	mm_iommu_leave(region->mm);
 	region_pass_on(region, &regions->gone, &regions->release);
 }
 
@@ -317,7 +291,8 @@ static void regions_cleanup_work(struct work_struct *work)
 	kfree(regions);
 }
 
-static struct mm_iommu_regions *regions_get(struct mm_struct *mm)
+/* The regions of an mm; made, if they are asked for the first time.  NULL without memory. */
+struct mm_iommu_regions *mm_iommu_regions_get(struct mm_struct *mm)
 {
 	struct mm_iommu_regions *regions = regions_of(mm), *old;
 
@@ -491,7 +466,7 @@ int mm_iommu_register(struct mm_struct *mm, unsigned long ua,
 	if (!access_ok((void __user *)ua, size))
 		return -EFAULT;
 
-	regions = regions_get(mm);
+	regions = mm_iommu_regions_get(mm);
 	new = regions ? region_new(mm, ua, last) : NULL;
 	if (!new)
 		return -ENOMEM;
@@ -526,7 +501,7 @@ static int region_unuse(struct mm_iommu_regions *regions,
 	}
 	if (atomic_long_cmpxchg(&region->mapped, 1, 0) != 1)
 		return -EBUSY;
-	atomic_long_inc(&regions->leaving);
+	mm_iommu_leave(region->mm);
 	WRITE_ONCE(region->used, 0);
 	region_unlink(regions, region);
 	return 1;

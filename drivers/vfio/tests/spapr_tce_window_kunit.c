@@ -12,6 +12,7 @@
 #include <linux/mman.h>
 #include <linux/sched/signal.h>
 #include <linux/workqueue.h>
+#include <asm/iommu_tce.h>
 #include "../vfio.h"
 #include "../spapr_tce.h"
 #include "spapr_tce_fake.h"
@@ -455,6 +456,51 @@ static void C14_last_group_leaves_while_a_window_is_emptied(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fake_charged(test), DEFAULT_CHARGE + SECOND_CHARGE);
 }
 
+static void nothing(struct iommu_tce_watch *watch)
+{
+}
+
+/* Who meets the limit waits for tables that leave.  This one stays, so nobody must wait for it. */
+static void K18_window_that_firmware_keeps_is_not_leaving(struct kunit *test)
+{
+	struct iommu_tce_watch watch = { .closed = nothing };
+	struct iommu_table *tbl;
+	u64 start;
+
+	fake_two_windows(test, 1);
+	tbl = &fake_slot(test, 0, 1)->tbl;
+	KUNIT_ASSERT_EQ(test, iommu_tce_watch(tbl, &watch), 0);
+	KUNIT_ASSERT_EQ(test, fake_remove(test, 0), 0);
+	fake_fail(test, FAKE_UNSET, 1, -EIO);
+	KUNIT_EXPECT_EQ(test, fake_remove(test, SECOND_START), -EIO);
+	KUNIT_EXPECT_FALSE(test, tbl->it_leaving);
+	/* That would wait for ever. */
+	if (!tbl->it_leaving)
+		KUNIT_EXPECT_EQ(test, create_within(test, 0, &start), -ENOMEM);
+	iommu_tce_watch_put(tbl);
+	KUNIT_EXPECT_EQ(test, fake_remove(test, SECOND_START), 0);
+}
+
+/* It is charged until the container ends, which may be after the call of who waits for it. */
+static void K18_window_that_the_last_group_takes_along_is_not_leaving(struct kunit *test)
+{
+	struct iommu_tce_watch watch = { .closed = nothing };
+	struct iommu_table *tbl;
+	struct fake_caller r;
+
+	fake_two_windows(test, 1);
+	tbl = &fake_slot(test, 0, 1)->tbl;
+	KUNIT_ASSERT_EQ(test, iommu_tce_watch(tbl, &watch), 0);
+	KUNIT_ASSERT_EQ(test, fake_map(test, SECOND_START, 7 * SZ_2K), 0);
+	fake_caller_begin(test, &r, 1, fake_caller_remove);
+	fake_detach(test, 0);
+	fake_caller_end(test, &r);
+	KUNIT_EXPECT_EQ(test, r.ret, 0);
+	KUNIT_EXPECT_FALSE(test, tbl->it_leaving);
+	iommu_tce_watch_put(tbl);
+	KUNIT_EXPECT_EQ(test, fake_unregister(test), 0);
+}
+
 struct leaving {
 	struct work_struct work;
 	struct kunit *test;
@@ -529,6 +575,8 @@ static struct kunit_case window_cases[] = {
 	KUNIT_CASE(C16_groups_join_and_leave_while_a_window_is_emptied),
 	KUNIT_CASE(C16_refused_remove_is_for_groups_that_joined_too),
 	KUNIT_CASE(C14_last_group_leaves_while_a_window_is_emptied),
+	KUNIT_CASE(K18_window_that_firmware_keeps_is_not_leaving),
+	KUNIT_CASE(K18_window_that_the_last_group_takes_along_is_not_leaving),
 	KUNIT_CASE(C14_last_group_leaves_without_the_mmap_lock),
 	KUNIT_CASE(C21_register_does_not_wait_for_a_map),
 	{ }

@@ -216,7 +216,6 @@ void iommu_tce_watch_put(struct iommu_table *tbl);
 void iommu_tce_tell_watches(struct iommu_table *tbl);
 int iommu_tce_wait_watches(struct iommu_table *tbl);
 void iommu_tce_leave(struct iommu_table *tbl);
-int iommu_tce_charge(struct mm_struct *mm, unsigned long pages);
 bool iommu_tce_is_broken(struct iommu_table *tbl);
 void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm,
 			 unsigned long pages);

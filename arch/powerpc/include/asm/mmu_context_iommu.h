@@ -112,6 +112,10 @@ static inline void mm_iommu_mark_written(struct mm_iommu_region *region)
 		WRITE_ONCE(region->written, true);
 }
 
+int mm_iommu_charge(struct mm_struct *mm, unsigned long pages);
+void mm_iommu_leave(struct mm_struct *mm);
+void mm_iommu_left(struct mm_struct *mm);
+
 int mm_iommu_register(struct mm_struct *mm, unsigned long ua,
 		      unsigned long size, struct mm_iommu_region **pregion);
 int mm_iommu_unregister(struct mm_struct *mm, struct mm_iommu_region *region);

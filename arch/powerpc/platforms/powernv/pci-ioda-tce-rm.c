@@ -239,7 +239,8 @@ noinstr int pnv_tce_commit_rm(struct iommu_table *tbl, struct iommu_tce_rm *rm,
  * If the group is at another PHB than those that are there, real mode leaves the table alone when
  * this returns, and for good.
  *
- * Context: Process, may sleep for an RCU grace period; groups of a table are linked one at a time.
+ * Context: Process; groups of a table are linked one at a time.  May sleep for an RCU grace period,
+ * once in the life of a table, if guests may know it already.
  */
 void pnv_tce_join_rm(struct iommu_table *tbl, const struct pnv_ioda_pe *pe)
 {
@@ -249,8 +250,10 @@ void pnv_tce_join_rm(struct iommu_table *tbl, const struct pnv_ioda_pe *pe)
 	scoped_guard(rcu)
 		list_for_each_entry_rcu(link, &tbl->it_group_list, next)
 			alone &= rm_pe(link)->phb == pe->phb;
-	if (alone)
+	if (alone || READ_ONCE(tbl->it_no_rm))
 		return;
 	WRITE_ONCE(tbl->it_no_rm, true);
-	synchronize_rcu();
+	/* No guest has the table before user space can map in it: see window_open(). */
+	if (READ_ONCE(tbl->it_mm))
+		synchronize_rcu();
 }

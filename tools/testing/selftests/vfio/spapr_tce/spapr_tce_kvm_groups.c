@@ -319,6 +319,58 @@ TEST_F(one, K18_window_at_the_limit)
 	EXPECT_EQ(0, limited(spapr_vmlck_kb() * KB, windows_at_the_limit, g->c, g));
 }
 
+/*
+ * What QEMU does when its machine is reset, in its order, where there is room for what there was
+ * and no more. The guest's view is charged yet when its file is closed.
+ */
+static int resets_at_the_limit(int c, void *mem)
+{
+	struct guest *g = mem;
+	int ret = 0, i;
+
+	for (i = 0; i < 10 && !ret; i++) {
+		ret = spapr_remove(c, g->base);
+		close(g->table);
+		g->table = guest_liobn(g, LIOBN);
+		if (!ret && g->table < 0)
+			ret = g->table;
+		ret = ret ?: spapr_create(c, SHIFT_64K, WIN_SIZE, 1, NULL) ?:
+		      vm_set(&g->vm, g->st.s.group, g->table);
+	}
+	return ret;
+}
+
+TEST_F(one, K18_machine_is_reset_at_the_limit)
+{
+	struct guest *g = &self->g;
+
+	EXPECT_EQ(0, limited(spapr_vmlck_kb() * KB, resets_at_the_limit, g->c, g));
+}
+
+/* Memory that is registered where a window of the guest was. */
+static int register_at_the_limit(int c, void *mem)
+{
+	struct guest *g = mem;
+	int ret = 0, i;
+
+	for (i = 0; i < 10 && !ret; i++) {
+		close(g->table);
+		ret = spapr_register(c, g->vm.low, VM_LOW_SIZE) ?:
+		      spapr_unregister(c, g->vm.low, VM_LOW_SIZE);
+		g->table = guest_liobn(g, LIOBN);
+		if (!ret && g->table < 0)
+			ret = g->table;
+	}
+	return ret;
+}
+
+TEST_F(one, K18_register_where_a_closed_window_was)
+{
+	struct guest *g = &self->g;
+
+	EXPECT_EQ(0, limited(spapr_vmlck_kb() * KB, register_at_the_limit, g->c, g));
+}
+
 /* Being set keeps nothing of a group: its device may go, and another one come in its place. */
 TEST_F(one, K15_unplug_of_a_group_that_was_set)
 {
