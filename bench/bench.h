@@ -57,5 +57,6 @@ char *small_memory(size_t size);
 void settle(void);
 
 void group_hypercalls(void);
+void group_iommufd(void);
 
 #endif /* SPAPR_TCE_BENCH_H */

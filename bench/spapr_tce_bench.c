@@ -802,6 +802,7 @@ static const struct {
 	{ "window", group_window },
 	{ "guest", group_guest },
 	{ "hypercalls", group_hypercalls },
+	{ "iommufd", group_iommufd },
 	{ "memory", group_memory },
 };
 

@@ -43,12 +43,16 @@ struct iommu_table *iommu_group_table_get(struct iommu_table_group *table_group,
 
 	/* The memory of a table is freed after a grace period. */
 	guard(rcu)();
-	guard(spinlock)(&watches_lock);
 	tbl = READ_ONCE(table_group->tables[num]);
-	/* Who closes it sees this reference in iommu_tce_wait_watches(), or is seen here. */
-	if (!tbl || READ_ONCE(tbl->it_closed) || !iommu_tce_table_get(tbl))
+	if (!tbl)
 		return NULL;
-	atomic_inc(&tbl->it_watched);
+	spin_lock(&watches_lock);
+	/* Who closes it sees this reference in iommu_tce_wait_watches(), or is seen here. */
+	if (READ_ONCE(tbl->it_closed) || !iommu_tce_table_get(tbl))
+		tbl = NULL;
+	else
+		atomic_inc(&tbl->it_watched);
+	spin_unlock(&watches_lock);
 	return tbl;
 }
 EXPORT_SYMBOL_GPL(iommu_group_table_get);
