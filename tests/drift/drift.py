@@ -173,6 +173,18 @@ def entries(tree, name):
     return found
 
 
+def others(name, found):
+    """Entries of a Kconfig file without the lines that the series changes in others' entries."""
+    ours = {line[1:] for file, hunk in HUNKS if file == name and replaces(hunk)
+            for line in hunk.splitlines()[1:] if line[:1] in "+-"}
+    return {e: [line for line in lines if line not in ours] for e, lines in found.items()}
+
+
+def replaces(hunk):
+    """Whether it puts lines in the place of others: then it is within an entry of a list."""
+    return {"+", "-"} <= {line[:1] for line in hunk.splitlines()[1:]}
+
+
 def neighbours(tree):
     """(file, line before, line after, whether lines come) of each place where the series changes a list.
 
@@ -181,6 +193,8 @@ def neighbours(tree):
     for name, hunk in HUNKS:
         if not LIST.search(name) or name.endswith(".rst") and "index" not in name:
             continue                    # text is no list
+        if "Kconfig" in name and replaces(hunk):
+            continue
         lines = (tree / name).read_text(encoding="utf-8").split("\n")
         body = hunk.splitlines()[1:]
         at = [i for i, line in enumerate(body) if line[:1] in "+-" and line]
@@ -234,7 +248,7 @@ def lists_move(base, tree, work, was):
         if adds and ours and near.isdisjoint({before, after}):
             far.append(f"{name}: our lines are far from `{before}' and `{after}'")
     for name in {name for name, *_ in places if "Kconfig" in name and now.status == 0}:
-        theirs, ours = entries(copy, name), entries(now.tree, name)
+        theirs, ours = others(name, entries(copy, name)), others(name, entries(now.tree, name))
         far += [f"{name}: `{e}' has become another" for e, lines in theirs.items() if ours.get(e) != lines]
     check(f"{base}: neighbours came to {len(places)} places in Makefiles, Kconfig and indexes",
           now.status and now.output, now.status or differences(was, now.changes), *far)
@@ -248,7 +262,8 @@ def lists_move(base, tree, work, was):
             edit(copy, place[0], lambda lines, gone=place[which]: [line for line in lines if line != gone])
         now = assemble(base, copy, work / base)
         stolen = [f"{name}: `{e}' has become another" for name in {name for name, *_ in places if "Kconfig" in name}
-                  for e, lines in entries(copy, name).items() if now.status == 0 and entries(now.tree, name).get(e) != lines]
+                  for e, lines in others(name, entries(copy, name)).items()
+                  if now.status == 0 and others(name, entries(now.tree, name)).get(e) != lines]
         check(f"{base}: neighbours {side} these places went", now.status and now.output,
               now.status or differences(was, now.changes), *stolen)
 
@@ -274,7 +289,8 @@ def in_a_bad_place(base, tree, work):
     now = assemble(base, copy, work / base)
     check(f"{base}: an entry that ours stand behind has changed: behind all of it", now.status and now.output,
           *[f"{n}: `{e}' has become another" for n in (name, name2) if now.status == 0
-            for e, lines in entries(copy, n).items() if entries(now.tree, n).get(e) != lines])
+            for e, lines in others(n, entries(copy, n)).items()
+            if others(n, entries(now.tree, n)).get(e) != lines])
 
 
 def fix_comes_and_goes(base, tree, work):
