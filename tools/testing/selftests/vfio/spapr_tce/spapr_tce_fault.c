@@ -12,7 +12,6 @@
 #include "fixture.h"
 #include "lib/fault.h"
 
-#define MAX_POINTS	500
 #define BIG_WINDOW	(1024 * GB)
 #define FAR_AWAY	(BIG_WINDOW / 2)	/* from the first entry: other levels */
 
@@ -447,25 +446,7 @@ static enum outcome fail_one(const struct _fixture_variant_fault *v,
 
 TEST_F(fault, every_allocation_fails_once)
 {
-	int n, status, counts[BROKEN + 1] = { 0 };
-	pid_t pid;
-
-	for (n = 1; n <= MAX_POINTS && !counts[NOT_REACHED]; n++) {
-		fflush(stdout);
-		pid = fork();
-		ASSERT_LE(0, pid);
-		if (!pid)
-			exit(fail_one(variant, self->dev, n));
-		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		ASSERT_TRUE(WIFEXITED(status));
-		status = WEXITSTATUS(status);
-		ASSERT_TRUE(status >= NOT_REACHED && status < BROKEN);
-		counts[status]++;
-	}
-	TH_LOG("%d allocations failed with the call, %d without", counts[FAILED],
-	       counts[SURVIVED]);
-	EXPECT_EQ(1, counts[NOT_REACHED]);
-	EXPECT_LE(variant->least, counts[FAILED]);
+	FAULT_EACH_ONCE(fail_one(variant, self->dev, n));
 }
 
 TEST_HARNESS_MAIN

@@ -11,7 +11,6 @@
 #include "kvm_fixture.h"
 #include "lib/fault.h"
 
-#define MAX_POINTS	300
 #define MIDDLE		(WIN_SIZE / PAGE_64K / 2)	/* other levels than entry 0 has */
 #define LIST		VM_LIST_MAX
 
@@ -284,25 +283,7 @@ static enum outcome fail_one(const struct _fixture_variant_fault *v, int n)
 
 TEST_F(fault, I4_every_allocation_fails_once)
 {
-	int n, status, counts[BROKEN + 1] = { 0 };
-	pid_t pid;
-
-	for (n = 1; n <= MAX_POINTS && !counts[NOT_REACHED]; n++) {
-		fflush(stdout);
-		pid = fork();
-		ASSERT_LE(0, pid);
-		if (!pid)
-			exit(fail_one(variant, n));
-		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		ASSERT_TRUE(WIFEXITED(status));
-		status = WEXITSTATUS(status);
-		ASSERT_TRUE(status >= NOT_REACHED && status < BROKEN);
-		counts[status]++;
-	}
-	TH_LOG("%d allocations failed with the call, %d without", counts[FAILED],
-	       counts[SURVIVED]);
-	EXPECT_EQ(1, counts[NOT_REACHED]);
-	EXPECT_LE(variant->least, counts[FAILED]);
+	FAULT_EACH_ONCE(fail_one(variant, n));
 }
 
 TEST_HARNESS_MAIN

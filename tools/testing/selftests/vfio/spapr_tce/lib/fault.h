@@ -7,6 +7,12 @@
 #define SPAPR_TCE_FAULT_H
 
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define FAULT_POINTS	500	/* no call allocates as often */
 
 /* What became of the n-th allocation; the exit status of a child. */
 enum outcome {
@@ -27,5 +33,32 @@ int fault_call(int (*call)(void *arg), void *arg, int n, bool *injected);
 
 /* What is not as it should be, in words. */
 enum outcome fault_broken(const char *what, int n, long got, long want);
+
+/*
+ * For a test with a variant, whose @least says how many allocations must fail with the call:
+ * @_one, an outcome that depends on @n, in a child for each n until there is nothing more to fail.
+ */
+#define FAULT_EACH_ONCE(_one)							\
+do {										\
+	int n, status, counts[BROKEN + 1] = { 0 };				\
+	pid_t pid;								\
+										\
+	for (n = 1; n <= FAULT_POINTS && !counts[NOT_REACHED]; n++) {		\
+		fflush(stdout);							\
+		pid = fork();							\
+		ASSERT_LE(0, pid);						\
+		if (!pid)							\
+			exit(_one);						\
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));			\
+		ASSERT_TRUE(WIFEXITED(status));					\
+		status = WEXITSTATUS(status);					\
+		ASSERT_TRUE(status >= NOT_REACHED && status < BROKEN);		\
+		counts[status]++;						\
+	}									\
+	TH_LOG("%d allocations failed with the call, %d without",		\
+	       counts[FAILED], counts[SURVIVED]);				\
+	EXPECT_EQ(1, counts[NOT_REACHED]);					\
+	EXPECT_LE(variant->least, counts[FAILED]);				\
+} while (0)
 
 #endif /* SPAPR_TCE_FAULT_H */
