@@ -46,7 +46,7 @@ leaks_after="if [ -e $leaks ] || [ \"\$LEAKS\" ]; then
 # guest NAME KERNEL "[OPTION...] MACHINE" TEST...: kselftests, each with its options as
 # one word, in one boot; `first` is what the guest does before, `initrd` another archive, `more`
 # are more options of scripts/boot.
-first=: initrd= more=()
+first=: initrd='' more=()
 guest() {
 	local status=0 run=("$first; $leaks_before") t name=$1 kernel=$2 machine
 	read -ra machine <<< "$3"

@@ -299,6 +299,7 @@ static struct iommu_table *table_for(const struct kvm_tce_liobn *liobn,
 		if (!tbl)
 			continue;
 		shift = liobn->page_shift - tbl->it_page_shift;
+		/* Pairs with window_open() of the container. */
 		if (smp_load_acquire(&tbl->it_mm) == liobn->kvm->mm &&
 		    tbl->it_page_shift <= liobn->page_shift &&
 		    tbl->it_offset == liobn->offset << shift &&

@@ -620,7 +620,8 @@ static void T3_new_nodes_are_shown_by_a_kill_of_all(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
 	KUNIT_EXPECT_TRUE(test, kills_all(s.kill));
-	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA + PAGE_SIZE, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
+	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA + PAGE_SIZE, HPA, PAGE_SIZE, RW,
+					GFP_KERNEL), 0);
 	KUNIT_EXPECT_FALSE(test, kills_all(s.kill));
 }
 
