@@ -121,9 +121,9 @@ two_containers() {
 	two -device "$vfio" -device spapr-pci-host-bridge,index=1,id=more -device "vfio-pci,host=$second,bus=more.0"
 }
 one_group() {
-	first=$(nth 3)
-	[ "$(group "$first")" = "$(group "$(nth 4)")" ] || { fail "these devices are in two groups"; return; }
-	start guest -device "vfio-pci,host=$first" -device "vfio-pci,host=$(nth 4)" && use disk2 disk3 || { ending; return 1; }
+	third=$(nth 3)
+	[ "$(group "$third")" = "$(group "$(nth 4)")" ] || { fail "these devices are in two groups"; return; }
+	start guest -device "vfio-pci,host=$third" -device "vfio-pci,host=$(nth 4)" && use disk2 disk3 || { ending; return 1; }
 	seen
 	stop
 }
