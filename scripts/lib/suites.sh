@@ -205,14 +205,33 @@ with() {
 	! grep -q '^CONFIG_DEBUG_KMEMLEAK=y' "configs/$1.config" || local first="$first; export LEAKS=1"
 	guest "$suite" "$B/$1/vmlinux.boot" "$huge -m 4G -t $2 powernv9" "${tests[@]}"
 }
-debug() { with debug 2700 .; }
+# iommufd_alone KERNEL SECONDS: what goes by /dev/iommu, in a boot of its own.  iommufd pins memory
+# under locks that taking a device away needs, too, and so waits for the mmap_lock.  Containers
+# tell lockdep that the mmap_lock may be held for as long as such a device stays (the map
+# vfio_unbind); of both in one boot it says that they do not go together, which is iommufd's.
+iommufd_alone() {
+	local status=0
+	tests '^spapr_tce_iommufd'
+	[ "$1" = debug ] || tests -x 'spapr_tce_iommufd'
+	guest "$1-iommufd" "$B/$1/vmlinux.boot" "$huge -m 4G -t $2 powernv9" "${tests[@]}" || status=$?
+	cat "$LOGS/$1.tap" "$LOGS/$1-iommufd.tap" | tap_sum
+	return "$status"
+}
+debug() {
+	local status=0
+	with debug 2700 -v '^spapr_tce_iommufd' || status=$?
+	iommufd_alone debug 1200 || status=$?
+	return "$status"
+}
 # KASAN keeps what was freed for a while, so free memory and slabs say nothing; and is slow.
 in_kasan='s/^spapr_tce_errno$/& -T bad_input_costs_nothing/
 	s/^spapr_tce_regions$/& -T R1_C12_a_thousand_deaths/
 	s/^spapr_tce_race_first$/& -T C6_the_mm_is_taken_once/'
 kasan() {
-	local skip=$in_kasan
-	with kasan 7200 -vx 'spapr_tce_(kvm_|iommufd_)?fault'
+	local skip=$in_kasan status=0
+	with kasan 7200 -vE '^spapr_tce_((kvm_)?fault|iommufd)' || status=$?
+	iommufd_alone kasan 1800 || status=$?
+	return "$status"
 }
 # The minutes are shared out among the tests (variants times names) that the programs list.
 races() {
