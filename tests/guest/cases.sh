@@ -83,6 +83,7 @@ host() {
 	read_disk disk0 0 8 | sed 's/^/# /'
 	write_disk disk0 "$at" 4 > $dir/host || fail "the host's driver does not read what it wrote"
 	sed 's/^/# /' $dir/host
+	at=$((at + 4))
 	bind vfio-pci $disks
 }
 
