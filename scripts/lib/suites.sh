@@ -93,7 +93,8 @@ real_addresses() {
 		"# suite-end real-mode $status" | tee -a "$tap"
 	return "$status"
 }
-# What is the same on all machines, and takes minutes, is seen on powernv9.
+# What is the same on all machines, and takes minutes, is seen on powernv9; with locks looked at,
+# in the suite kasan.
 everywhere='spapr_tce_(sweep|errno|delay|delay_much)'
 # QEMU before 8.2 dies of a store to a device while another of its threads changes where
 # devices are (fixed by its commit 0d58c660689f).  These programs move devices beside
@@ -219,7 +220,7 @@ iommufd_alone() {
 }
 debug() {
 	local status=0
-	with debug 2700 -v '^spapr_tce_iommufd' || status=$?
+	with debug 2700 -vE "^(spapr_tce_iommufd.*|$everywhere)( |$)" || status=$?
 	iommufd_alone debug 1200 || status=$?
 	return "$status"
 }
