@@ -365,19 +365,6 @@ FIXTURE_TEARDOWN(fault)
 {
 }
 
-/* A call, for fault_call(). */
-struct attempt {
-	int (*call)(struct state *st);
-	struct state *st;
-};
-
-static int make_attempt(void *arg)
-{
-	const struct attempt *attempt = arg;
-
-	return attempt->call(attempt->st);
-}
-
 /* Nothing but a default window is left of the failed call, and it works now. */
 static enum outcome after_failure(const struct _fixture_variant_fault *v, struct state *st, int n,
 				  const long before[2])
@@ -405,11 +392,10 @@ static enum outcome fail_one(const struct _fixture_variant_fault *v,
 			     const struct spapr_device *dev, int n)
 {
 	struct state st = { .dev = dev, .other_group = -1 };
-	struct attempt attempt = { v->call, &st };
 	long start[2], before[2];
 	enum outcome outcome;
 	bool injected;
-	int ret;
+	int armed, ret;
 
 	st.low = spapr_memory(MEM_SIZE, MEM_ALIGN);
 	st.high = st.low + HALF;
@@ -421,7 +407,9 @@ static enum outcome fail_one(const struct _fixture_variant_fault *v,
 	before[0] = spapr_vmlck_kb();
 	before[1] = spapr_pins_held();
 
-	ret = fault_call(make_attempt, &attempt, n, &injected);
+	armed = fault_arm(n);
+	ret = v->call(&st);
+	injected = fault_disarm(armed);
 	if (ret && (!injected || ret != -ENOMEM))
 		return fault_broken("result", n, ret, injected ? -ENOMEM : 0);
 	if (ret)

@@ -159,34 +159,22 @@ FIXTURE_TEARDOWN(fault)
 	EXPECT_TRUE(iommufd_end(&self->st));
 }
 
-/* A call, for fault_call(). */
-struct attempt {
-	int (*call)(struct state *st);
-	struct state *st;
-};
-
-static int make_attempt(void *arg)
-{
-	const struct attempt *attempt = arg;
-
-	return attempt->call(attempt->st);
-}
-
 /* One child's life: the state, the call, its failure or success, the end. */
 static enum outcome fail_one(const struct _fixture_variant_fault *v,
 			     const struct iommufd_state *begin, int n)
 {
 	struct state st = { .dev = &begin->dev[0], .mem = begin->mem };
-	struct attempt attempt = { v->call, &st };
 	bool injected;
 	long pins;
-	int ret;
+	int armed, ret;
 
 	ret = v->prepare(&st);
 	if (ret)
 		return fault_broken("preparation", n, ret, 0);
 	pins = spapr_pins_held();
-	ret = fault_call(make_attempt, &attempt, n, &injected);
+	armed = fault_arm(n);
+	ret = v->call(&st);
+	injected = fault_disarm(armed);
 	if (ret && (!injected || ret != -ENOMEM))
 		return fault_broken("result", n, ret, injected ? -ENOMEM : 0);
 	if (ret && pins_settled(pins) != pins)

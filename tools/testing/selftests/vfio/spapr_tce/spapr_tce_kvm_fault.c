@@ -214,19 +214,6 @@ FIXTURE_TEARDOWN(fault)
 {
 }
 
-/* A call, for fault_call(). */
-struct attempt {
-	int (*call)(struct guest *g);
-	struct guest *g;
-};
-
-static int make_attempt(void *arg)
-{
-	const struct attempt *attempt = arg;
-
-	return attempt->call(attempt->g);
-}
-
 /* Nothing is left of the failed call, and it works now. */
 static enum outcome after_failure(const struct _fixture_variant_fault *v, struct guest *g, int n,
 				  long vmlck)
@@ -246,12 +233,11 @@ static enum outcome after_failure(const struct _fixture_variant_fault *v, struct
 static enum outcome fail_one(const struct _fixture_variant_fault *v, int n)
 {
 	struct guest g = { };
-	struct attempt attempt = { v->call, &g };
 	enum outcome outcome;
 	const char *why;
 	bool injected;
 	long before;
-	int ret;
+	int armed, ret;
 
 	other.container = -1;
 	other.group = -1;
@@ -262,7 +248,9 @@ static enum outcome fail_one(const struct _fixture_variant_fault *v, int n)
 	if (ret)
 		return fault_broken("preparation", n, ret, 0);
 	before = spapr_vmlck_kb();
-	ret = fault_call(make_attempt, &attempt, n, &injected);
+	armed = fault_arm(n);
+	ret = v->call(&g);
+	injected = fault_disarm(armed);
 	if (ret && (!injected || ret != -ENOMEM))
 		return fault_broken("result", n, ret, injected ? -ENOMEM : 0);
 	if (ret)

@@ -26,25 +26,37 @@ const char *fault_begin(void)
 	return NULL;
 }
 
-int fault_call(int (*call)(void *arg), void *arg, int n, bool *injected)
+/* How many allocations are still to succeed before one fails; none fails any more. */
+static int fault_left(int fd)
+{
+	char text[16] = "";
+
+	if (pread(fd, text, sizeof(text) - 1, 0) < 1 || pwrite(fd, "0", 1, 0) != 1)
+		exit(BROKEN);
+	return atoi(text);
+}
+
+int fault_arm(int n)
 {
 	int fd = open("/proc/self/fail-nth", O_RDWR);
-	char text[16] = "0", zero[] = "0";
-	ssize_t done;
-	int ret;
+	char text[16];
 
-	/* Once without effect, so that no page fault comes between. */
-	if (fd < 0 || pwrite(fd, zero, 1, 0) != 1 || pread(fd, text, sizeof(text), 0) < 1)
-		exit(BROKEN);
 	snprintf(text, sizeof(text), "%d", n);
-	done = pwrite(fd, text, strlen(text), 0);
-	ret = call(arg);
-	memset(text, 0, sizeof(text));
-	if (done < 1 || pread(fd, text, sizeof(text) - 1, 0) < 1 || pwrite(fd, zero, 1, 0) != 1)
+	if (fd < 0)
 		exit(BROKEN);
-	close(fd);
-	*injected = !atoi(text);
-	return ret;
+	/* Once without effect, so that no page fault comes between. */
+	fault_left(fd);
+	if (pwrite(fd, text, strlen(text), 0) < 1)
+		exit(BROKEN);
+	return fd;
+}
+
+bool fault_disarm(int armed)
+{
+	int left = fault_left(armed);
+
+	close(armed);
+	return !left;
 }
 
 enum outcome fault_broken(const char *what, int n, long got, long want)

@@ -25,11 +25,11 @@ enum outcome {
 /* Has allocations of all kinds fail when they are asked to; why there can be none, or NULL. */
 const char *fault_begin(void);
 
-/*
- * @call with the @n-th allocation failing; *@injected is whether it came to that. The process
- * ends as BROKEN if there is no fail-nth.
- */
-int fault_call(int (*call)(void *arg), void *arg, int n, bool *injected);
+/* From now on the @n-th allocation fails; for fault_disarm(). Ends as BROKEN without fail-nth. */
+int fault_arm(int n);
+
+/* No longer; whether it came to that. */
+bool fault_disarm(int armed);
 
 /* What is not as it should be, in words. */
 enum outcome fault_broken(const char *what, int n, long got, long want);
