@@ -80,7 +80,7 @@ static inline void tce_clear(__be64 *tcep)
 
 static inline __be64 *tce_node_of(u64 pointer)
 {
-	return __va(pointer & ~PNV_TCE_VALID);
+	return __va(pointer - PNV_TCE_VALID);
 }
 
 static inline unsigned long tce_node_slots(const struct pnv_tce_geometry *geo)
