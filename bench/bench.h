@@ -50,6 +50,11 @@ void box_close(void);
 /* A window at 0 in place of the default window, which would be in the way. */
 int window(unsigned int shift, uint64_t size, unsigned int levels);
 
+/* Kinds of memory: NULL where the machine does not have it. */
+enum backing { SMALL, THP, HUGE_2M, HUGE_16M, HUGE_1G };
+char *memory_get(enum backing backing, size_t size);
+void memory_put(enum backing backing, char *va, size_t size);
+
 /* Base pages, which have been touched. */
 char *small_memory(size_t size);
 

@@ -7,14 +7,16 @@
  * what is to be counted; both do nothing.  Each pair gives a record in the output
  * file, numbered from 1:
  *
- *	record NUMBER TOTAL LATE STORES
+ *	record NUMBER TOTAL LATE STORES COMMON
  *	NAME INSTRUCTIONS CALLS		(for each function that ran)
  *
  * TOTAL is what was executed between the markers, in user space, kernel and
  * firmware, without timer interrupts: those come by the host's clock.  LATE is what
  * the functions named by late= executed after the second marker and before the next
  * record; TOTAL and the functions' lines include it.  STORES counts the stores to
- * device registers of the functions whose names contain the string io=.
+ * device registers of the functions whose names contain the string io=.  COMMON counts the
+ * places of memory that our functions for paging domains stored to in this record and in the last
+ * one: with another thread in each record, those are what threads contend for.
  *
  * The guest must have one processor.
  *
@@ -79,6 +81,7 @@ void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, exec_
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn, mem_fn fn, int flags, int rw,
 				      void *data);
 void *qemu_plugin_get_hwaddr(uint32_t info, uint64_t vaddr);
+bool qemu_plugin_mem_is_store(uint32_t info);
 bool qemu_plugin_hwaddr_is_io(const void *hwaddr);
 void qemu_plugin_register_atexit_cb(uint64_t id, exit_fn fn, void *data);
 
@@ -114,6 +117,7 @@ struct function {
 	char *name;
 	bool io;
 	bool real;		/* runs in real mode */
+	bool domain;		/* of paging domains */
 };
 
 /* Two counters each: instructions and calls. */
@@ -141,7 +145,7 @@ static struct scope timer, late;
 static uint64_t *excluded;	/* of the current record, by timer interrupts */
 static uint64_t *record;
 static unsigned long records;
-static uint64_t late_total, stores;
+static uint64_t late_total, stores, common;
 static uint64_t memory_size;	/* 0: addresses are not checked */
 static uint64_t accesses, wild;
 static bool counting, pending;
@@ -280,8 +284,9 @@ static void write_record(void)
 		return;
 	for (i = 0; i < cells; i += 2)
 		total += record[i];
-	fprintf(out, "record %lu %llu %llu %llu\n", records, (unsigned long long)total,
-		(unsigned long long)late_total, (unsigned long long)stores);
+	fprintf(out, "record %lu %llu %llu %llu %llu\n", records, (unsigned long long)total,
+		(unsigned long long)late_total, (unsigned long long)stores,
+		(unsigned long long)common);
 	for (i = 0; i < nr; i++)
 		if (record[2 * i])
 			fprintf(out, "%s %llu %llu\n", functions[i].name,
@@ -296,6 +301,7 @@ static void start(unsigned int cpu, void *data)
 	records++;
 	late_total = 0;
 	stores = 0;
+	common = 0;
 	counting = true;
 	memset(counts, 0, cells * sizeof(*counts));
 	memset(excluded, 0, cells * sizeof(*excluded));
@@ -319,6 +325,38 @@ static void store(unsigned int cpu, uint32_t info, uint64_t vaddr, void *data)
 
 	if (counting && hwaddr && qemu_plugin_hwaddr_is_io(hwaddr))
 		stores++;
+}
+
+/* The words that were stored to, and in which record last; a later one takes a place over. */
+#define PLACES	(1u << 20)
+static struct place {
+	uint64_t word;
+	unsigned long record;
+} places[PLACES];
+
+/*
+ * QEMU 7.2 also calls back for accesses of later instructions of others that it does by functions
+ * of its own, as atomic ones.  So only the access right behind the instruction counts.
+ */
+static bool at_domain_store;
+
+static void domain_store_begin(unsigned int cpu, void *data)
+{
+	at_domain_store = counting;
+}
+
+static void domain_store(unsigned int cpu, uint32_t info, uint64_t vaddr, void *data)
+{
+	uint64_t word = vaddr / sizeof(uint64_t);
+	struct place *place = &places[word % PLACES];
+
+	if (!at_domain_store || !qemu_plugin_mem_is_store(info))
+		return;
+	at_domain_store = false;
+	if (place->word == word && place->record == records - 1)
+		common++;
+	place->word = word;
+	place->record = records;
 }
 
 /* An access by the function number @data, which is one for real mode. */
@@ -389,6 +427,25 @@ static bool is(uint32_t op, uint32_t mask, uint32_t value)
 	return (op & mask) == value || (__builtin_bswap32(op) & mask) == value;
 }
 
+/* stw to sthu, std and stdu, and those of two registers: 150 is stwcx., 662 stwbrx. */
+static bool is_store_word(uint32_t op)
+{
+	static const uint16_t extended[] = {
+		149, 150, 151, 181, 183, 214, 215, 247, 407, 439, 660, 662, 694, 726, 918,
+	};
+	unsigned int primary = op >> 26, i;
+
+	for (i = 0; primary == 31 && i < sizeof(extended) / sizeof(extended[0]); i++)
+		if ((op >> 1 & 0x3ff) == extended[i])
+			return true;
+	return primary == 62 || (primary >= 36 && primary <= 39) || primary == 44 || primary == 45;
+}
+
+static bool is_store(uint32_t op)
+{
+	return is_store_word(op) || is_store_word(__builtin_bswap32(op));
+}
+
 static void on(struct qemu_plugin_insn *insn, exec_fn fn)
 {
 	qemu_plugin_register_vcpu_insn_exec_cb(insn, fn, NO_REGS, NULL);
@@ -448,6 +505,11 @@ static void translate(uint64_t id, struct qemu_plugin_tb *tb)
 							 (void *)f);
 		if (functions[f].io)
 			qemu_plugin_register_vcpu_mem_cb(insn, store, NO_REGS, MEM_WRITE, NULL);
+		if (functions[f].domain && is_store(opcode(insn))) {
+			on(insn, domain_store_begin);
+			qemu_plugin_register_vcpu_mem_cb(insn, domain_store, NO_REGS, MEM_WRITE,
+							 NULL);
+		}
 		if (f != USER && (is(opcode(insn), ~0u, OP_RFID) || is(opcode(insn), ~0u, OP_HRFID)))
 			on(insn, interrupt_return);
 		if (f == timer.function && leaves(insn, f))
@@ -462,6 +524,20 @@ static bool for_real_mode(const char *name)
 {
 	return (strstr(name, "_rm") && (strstr(name, "tce") || strstr(name, "mm_iommu"))) ||
 	       !strcmp(name, "rm_put_list");
+}
+
+/* And what the domain operations of powernv call. */
+static bool for_domains(const char *name)
+{
+	static const char * const prefixes[] = {
+		"domain_", "pnv_tce_", "pnv_pci_ioda2_tce_", "opal_pci_tce_kill",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
+			return true;
+	return false;
 }
 
 static void add_function(uint64_t addr, uint64_t entry, const char *name, const char *io)
@@ -479,6 +555,7 @@ static void add_function(uint64_t addr, uint64_t entry, const char *name, const 
 	functions[nr].name = strdup(name);
 	functions[nr].io = *io && strstr(name, io);
 	functions[nr].real = memory_size && for_real_mode(name);
+	functions[nr].domain = for_domains(name);
 	nr++;
 }
 

@@ -28,8 +28,10 @@ FLOORS = ("map", "overwrite", "unmap")
 COLUMNS = ("workload", "unit", "base", "ours", "floor", "base/ours", "ours/floor")
 PROFILED = (("map/64K/2 levels", "MAP of 4096 TCEs of 64K into a window of two levels"),
             ("register/base pages", "REGISTER of 256 MB in base pages"))
-KILLS = re.compile(r"(map|overwrite|unmap|unmap of nothing)/64K/2 levels|window/(UNMAP|REMOVE|closing)")
+KILLS = re.compile(r"(map|overwrite|unmap|unmap of nothing)/64K/2 levels|window/(UNMAP|REMOVE|closing)|ioas ")
 FIRMWARE = re.compile(r"window/(CREATE|REMOVE, empty)/64K/2 levels/2\^40")
+# What of /dev/iommu is powernv's.
+DOMAIN = re.compile("domain_|pnv_tce_|pnv_pci_ioda2_tce_")
 # R9: what many regions cost, against few, at most.
 BOUNDS = (("lookup/MAP of one TCE, 16384 regions", "lookup/MAP of one TCE, 1 regions", 2),
           ("lookup/REGISTER beside 16384 regions", "lookup/REGISTER beside 1 regions", 2),
@@ -45,8 +47,11 @@ class Failure(Exception):
 class Point:
     """One piece of work: its units, its instructions, and who executed them."""
 
-    def __init__(self, units, total, stores, functions):
-        self.units, self.total, self.stores, self.functions = units, total, stores, functions
+    def __init__(self, units, total, stores, common, functions):
+        self.units, self.total, self.stores, self.common, self.functions = units, total, stores, common, functions
+
+    def own(self):
+        return sum(n for name, (n, _) in self.functions.items() if DOMAIN.match(name))
 
     def calls(self, name):
         return self.functions.get(name, (0, 0))[1]
@@ -56,13 +61,13 @@ class Point:
 
 
 def read_counts(path):
-    """Records by number: (total, stores, {function: (instructions, calls)})."""
+    """Records by number: (total, stores, stores in common, {function: (instructions, calls)})."""
     records, functions, ended = {}, None, False
     for line in open(path, encoding="ascii"):
         word = line.split()
-        if word[0] == "record" and len(word) == 5:
+        if word[0] == "record" and len(word) == 6:
             functions = collections.defaultdict(lambda: (0, 0))
-            records[int(word[1])] = (int(word[2]), int(word[4]), functions)
+            records[int(word[1])] = (int(word[2]), int(word[4]), int(word[5]), functions)
         elif word[0] == "end":
             ended = int(word[1]) == len(records)
         else:
@@ -95,8 +100,7 @@ class Run:
             field = [f.strip() for f in rest.split(" | ")]
             if kind == "point":
                 number, name = field[0].split(" ", 1)
-                total, stores, functions = records[int(number)]
-                self.add_point(name, field[1], Point(float(field[2]), total, stores, functions))
+                self.add_point(name, field[1], Point(float(field[2]), *records[int(number)]))
             elif kind == "memory":
                 memory[field[0]].append(float(field[2]))
                 self.rows[field[0]] = (field[1], least_change(memory[field[0]]))
@@ -144,6 +148,10 @@ class Run:
         if KILLS.match(name):
             self.rows["kills/" + name] = (
                 "kills/request" if most == 1 else f"kills/{most:g} {unit}s", points[most].kills())
+        if name.startswith("ioas ") and least != most:
+            self.rows[f"own part/{name}"] = (f"instructions/{unit}", (points[most].own() - points[least].own()) / (most - least))
+        if "another thread" in name:
+            self.rows["shared stores/" + name] = ("stores", points[most].common)
         if FIRMWARE.match(name):
             self.rows["firmware calls/" + name] = (
                 "calls/request", points[most].calls("__opal_call"))
@@ -184,8 +192,8 @@ def check_bounds(machine, run):
 
 
 def order(name):
-    """Groups stay together: instructions, then kills, firmware calls and memory."""
-    for i, word in enumerate(("kills/", "firmware calls/", "memory/")):
+    """Groups stay together: instructions, then parts of them, kills, firmware calls and memory."""
+    for i, word in enumerate(("own part/", "shared stores/", "kills/", "firmware calls/", "memory/")):
         if name.startswith(word):
             return i + 1
     return 0

@@ -90,15 +90,12 @@ static const char *shift_name(unsigned int shift)
 	return text("%d%s", 1 << shift % 10, unit[shift / 10]);
 }
 
-/* Kinds of memory. */
-enum backing { SMALL, THP, HUGE_2M, HUGE_16M, HUGE_1G };
 static const char * const backing_name[] = {
 	"base pages", "THP", "hugetlb 2M", "hugetlb 16M", "hugetlb 1G",
 };
 static const int backing_shift[] = { 16, 24, 21, 24, 30 };
 
-/* NULL where the machine does not have it. */
-static char *memory_get(enum backing backing, size_t size)
+char *memory_get(enum backing backing, size_t size)
 {
 	size_t align = 1UL << backing_shift[backing];
 	char *raw, *va;
@@ -133,7 +130,7 @@ char *small_memory(size_t size)
 	return va;
 }
 
-static void memory_put(enum backing backing, char *va, size_t size)
+void memory_put(enum backing backing, char *va, size_t size)
 {
 	size_t align = 1UL << backing_shift[backing];
 
