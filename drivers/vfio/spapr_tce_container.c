@@ -58,7 +58,7 @@ static void *spapr_tce_iommu_open(unsigned long arg)
 
 /*
  * All groups are detached.  Let go of the tables, then the memory, then the mm.
- * This may wait for the mmap_lock.  VFIO and the driver core hold no lock here,
+ * A task of that mm may wait for the mmap_lock.  VFIO and the driver core hold no lock here,
  * unless no group was ever attached; then there is no mm and nothing to wait
  * for.
  */
@@ -74,7 +74,10 @@ static void spapr_tce_iommu_release(void *iommu_data)
 		kfree(group);
 	}
 	spapr_tce_unregister_all(container);
-	account_locked_vm(container->mm, container->charged, false);
+	if (container->charged) {
+		mm_iommu_leave(container->mm);
+		mm_iommu_uncharge(container->mm, container->charged);
+	}
 	if (container->mm)
 		mmdrop(container->mm);
 	mutex_destroy(&container->reg_lock);

@@ -213,15 +213,15 @@ EXPORT_SYMBOL_GPL(iommu_tce_charge_to);
  * iommu_tce_uncharge() - take the charge of a table back, if it has one
  * @tbl: a table whose memory has been freed, or one that nobody is to pay for any longer
  *
- * Context: Process, may sleep for the mmap_lock of the mm that pays.
+ * Context: Process, may sleep; a task of the mm that pays waits for its mmap_lock.
  */
 void iommu_tce_uncharge(struct iommu_table *tbl)
 {
 	if (!tbl->it_payer)
 		return;
-	account_locked_vm(tbl->it_payer, tbl->it_charged, false);
-	if (tbl->it_leaving)
-		mm_iommu_left(tbl->it_payer);
+	if (!tbl->it_leaving)
+		mm_iommu_leave(tbl->it_payer);
+	mm_iommu_uncharge(tbl->it_payer, tbl->it_charged);
 	mmdrop(tbl->it_payer);
 	tbl->it_payer = NULL;
 }

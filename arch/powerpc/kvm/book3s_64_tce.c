@@ -55,7 +55,7 @@ static void end_later(struct kvm_tce_end *end, struct kvm *kvm,
 	call_srcu(&kvm->srcu, &end->rcu, end_rcu);
 }
 
-/* One work item for a VM: it may wait for the mmap_lock, which only holds this VM up. */
+/* All VMs share the workqueue, so this waits for nothing that a process can keep: no mmap_lock. */
 static void end_work(struct work_struct *work)
 {
 	struct kvm *kvm = container_of(work, struct kvm, arch.tce.end);
@@ -474,8 +474,7 @@ static void liobn_free(struct kvm_tce_end *end)
 	struct kvm *kvm = liobn->kvm;
 
 	view_free(liobn);
-	account_locked_vm(kvm->mm, liobn->charged, false);
-	mm_iommu_left(kvm->mm);
+	mm_iommu_uncharge(kvm->mm, liobn->charged);
 	kfree(liobn);
 }
 

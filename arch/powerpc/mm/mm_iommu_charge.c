@@ -9,12 +9,22 @@
  *
  * A charge may be counted only if nothing that waits here has to go on before it
  * ends.
+ *
+ * Whoever takes a charge back needs the mmap_lock, which a process can keep for as
+ * long as it likes.  It may hold up itself, but not a work item that others need,
+ * too: for another mm the lock is only tried, again and again.
  */
 
 #include <linux/atomic.h>
 #include <linux/export.h>
+#include <linux/jiffies.h>
 #include <linux/mm.h>
+#include <linux/rwsem.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/spinlock.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <asm/mmu_context_iommu.h>
 #include "mm_iommu_regions.h"
 
@@ -49,7 +59,7 @@ int mm_iommu_charge(struct mm_struct *mm, unsigned long pages)
 		/* Before the attempt: what ends after this is worth another one. */
 		seen = atomic_long_read(&regions->left);
 		more = atomic_long_read(&regions->leaving);
-		/* What is no longer counted is no longer charged: mm_iommu_left(). */
+		/* What is no longer counted is no longer charged: charges_left(). */
 		smp_rmb();
 		ret = account_locked_vm(mm, pages, true);
 		if (ret != -ENOMEM || !more)
@@ -65,7 +75,7 @@ EXPORT_SYMBOL_GPL(mm_iommu_charge);
  * mm_iommu_leave() - a charge is about to end
  * @mm: whose locked_vm; mm_iommu_charge() has succeeded for it
  *
- * Context: Any, virtual mode.  Cannot fail; mm_iommu_left() must follow.
+ * Context: Any, virtual mode.  Cannot fail; mm_iommu_uncharge() must follow.
  */
 void mm_iommu_leave(struct mm_struct *mm)
 {
@@ -73,20 +83,91 @@ void mm_iommu_leave(struct mm_struct *mm)
 }
 EXPORT_SYMBOL_GPL(mm_iommu_leave);
 
-/**
- * mm_iommu_left() - a charge has ended for which mm_iommu_leave() was called
- * @mm: whose locked_vm; the caller keeps it
- *
- * Context: Any, virtual mode.
- */
-void mm_iommu_left(struct mm_struct *mm)
+/* Charges have ended. */
+static void charges_left(struct mm_iommu_regions *regions, unsigned long n)
 {
-	struct mm_iommu_regions *regions = regions_of(mm);
-
-	/* Each of these is a full barrier, so whoever sees them sees the charge ended. */
-	atomic_long_dec_return(&regions->leaving);
-	atomic_long_inc_return(&regions->left);
+	/* Each of these is a full barrier, so whoever sees them sees the charges ended. */
+	atomic_long_sub_return(n, &regions->leaving);
+	atomic_long_add_return(n, &regions->left);
 	if (wq_has_sleeper(&regions->wait))
 		wake_up_all(&regions->wait);
 }
-EXPORT_SYMBOL_GPL(mm_iommu_left);
+
+/*
+ * Take back all that is owed, unless somebody has the mmap_lock.  Then whoever calls must see to
+ * it that this is tried again: who comes meanwhile only adds to it.
+ */
+static bool uncharge_owed(struct mm_iommu_regions *regions)
+{
+	struct mm_struct *mm = regions->mm;
+	unsigned long pages, n;
+
+	/* There is no mmap_write_trylock(), whose like would tell those who read VMAs */
+	if (!down_write_trylock(&mm->mmap_lock))
+		return false;
+	spin_lock(&regions->owed_lock);
+	pages = regions->owed;
+	n = regions->owing;
+	regions->owed = 0;
+	regions->owing = 0;
+	spin_unlock(&regions->owed_lock);
+	__account_locked_vm(mm, pages, false, current, true);
+	up_write(&mm->mmap_lock);
+	charges_left(regions, n);
+	/* The last one frees @regions. */
+	while (n--)
+		mmdrop(mm);
+	return true;
+}
+
+static void uncharge_again(struct mm_iommu_regions *regions)
+{
+	schedule_delayed_work(&regions->uncharge, msecs_to_jiffies(20));
+}
+
+static void uncharge_work(struct work_struct *work)
+{
+	struct mm_iommu_regions *regions =
+		container_of(to_delayed_work(work), struct mm_iommu_regions,
+			     uncharge);
+
+	if (!uncharge_owed(regions))
+		uncharge_again(regions);
+}
+
+/* Set up what this file has in @regions. */
+void mm_iommu_charge_init(struct mm_iommu_regions *regions)
+{
+	init_waitqueue_head(&regions->wait);
+	spin_lock_init(&regions->owed_lock);
+	INIT_DELAYED_WORK(&regions->uncharge, uncharge_work);
+}
+
+/**
+ * mm_iommu_uncharge() - take a charge to locked_vm back
+ * @mm: whose locked_vm; the caller keeps it
+ * @pages: how many pages; mm_iommu_leave() has been called for them
+ *
+ * A task of @mm waits for the mmap_lock.  Others do not: if it is taken, the charge ends later.
+ *
+ * Context: Process, may sleep.  Cannot fail.
+ */
+void mm_iommu_uncharge(struct mm_struct *mm, unsigned long pages)
+{
+	struct mm_iommu_regions *regions = regions_of(mm);
+	bool first;
+
+	if (current->mm == mm) {
+		account_locked_vm(mm, pages, false);
+		charges_left(regions, 1);
+		return;
+	}
+	mmgrab(mm);
+	spin_lock(&regions->owed_lock);
+	first = !regions->owing++;
+	regions->owed += pages;
+	spin_unlock(&regions->owed_lock);
+	if (first && !uncharge_owed(regions))
+		uncharge_again(regions);
+}
+EXPORT_SYMBOL_GPL(mm_iommu_uncharge);

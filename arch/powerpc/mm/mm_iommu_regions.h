@@ -11,6 +11,7 @@
 #include <linux/mm_types.h>
 #include <linux/mutex.h>
 #include <linux/rbtree_latch.h>
+#include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <asm/mmu_context_iommu.h>
@@ -25,9 +26,11 @@
  * @wait: for a change of @settled or @left
  * @gone: orphans whose last TCE is gone
  * @release: work item that unpins the orphans in @gone
- * @unpinned: orphans that are unpinned and still charged
- * @uncharge: work item that uncharges those in @unpinned; not part of @release,
- *	because it waits for the mmap_lock for as long as the process likes
+ * @mm: whose they are
+ * @owed: pages that are to be uncharged when the mmap_lock is free (mm_iommu_charge.c)
+ * @owing: how many charges that are, each with a reference to @mm
+ * @owed_lock: for @owed and @owing
+ * @uncharge: work item that tries it; pending or running only while @owing is not 0
  * @cleanup: work item that lets go of forgotten regions when the mm dies
  */
 struct mm_iommu_regions {
@@ -39,8 +42,11 @@ struct mm_iommu_regions {
 	wait_queue_head_t wait;
 	struct llist_head gone;
 	struct work_struct release;
-	struct llist_head unpinned;
-	struct work_struct uncharge;
+	struct mm_struct *mm;
+	unsigned long owed;
+	unsigned long owing;
+	spinlock_t owed_lock;
+	struct delayed_work uncharge;
 	struct work_struct cleanup;
 };
 
@@ -126,6 +132,7 @@ region_for_tce(struct mm_struct *mm, unsigned long ua, unsigned int page_shift)
 extern struct lockdep_map mm_iommu_leaving_map;
 #endif
 
+void mm_iommu_charge_init(struct mm_iommu_regions *regions);
 struct mm_iommu_regions *mm_iommu_regions_get(struct mm_struct *mm);
 void mm_iommu_region_gone(struct mm_iommu_region *region);
 

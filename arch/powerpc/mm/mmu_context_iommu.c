@@ -40,8 +40,7 @@
  * go outside the lock too, in process context, and uncharged after that.  Until
  * then the region is leaving: who would exceed the limit waits for that first
  * (mm_iommu_charge.c).  The pages of orphans are let go by work items, on a
- * workqueue that nobody else uses.  Each mm has its own items, because one of
- * them may wait for the mmap_lock of the mm.
+ * workqueue that nobody else uses; each mm has its own item.
  *
  * Lockdep sees none of these waits.  pending_map and mm_iommu_leaving_map tell it of them.
  *
@@ -112,19 +111,12 @@ static void region_let_go(struct mm_iommu_region *region)
 	mm_iommu_blocks_free(&region->blocks);
 }
 
-/* After region_let_go(); may wait for the mmap_lock, for as long as the process likes. */
-static void region_uncharge(struct mm_iommu_region *region)
-{
-	account_locked_vm(region->mm, region_pages(region), false);
-	mm_iommu_left(region->mm);
-	kfree_rcu(region, rcu);
-}
-
 static void region_destroy(struct mm_iommu_region *region)
 {
 	lock_map_acquire_read(&mm_iommu_leaving_map);
 	region_let_go(region);
-	region_uncharge(region);
+	mm_iommu_uncharge(region->mm, region_pages(region));
+	kfree_rcu(region, rcu);
 	lock_map_release(&mm_iommu_leaving_map);
 }
 
@@ -134,17 +126,9 @@ static void region_later(struct work_struct *work)
 	queue_work(region_wq ?: system_dfl_wq, work);
 }
 
-/* The work item takes the whole list, so it is queued for the first only. */
-static void region_pass_on(struct mm_iommu_region *region,
-			   struct llist_head *list, struct work_struct *work)
-{
-	if (llist_add(&region->gone, list))
-		region_later(work);
-}
-
 /*
- * Unpin orphans whose last TCE is gone.  Each of them has a reference to the
- * mm, and so keeps @regions, until it is passed on to the next work item.
+ * Let orphans go whose last TCE is gone.  Each of them has a reference to the
+ * mm, and so keeps @regions.
  */
 static void regions_release_work(struct work_struct *work)
 {
@@ -152,34 +136,16 @@ static void regions_release_work(struct work_struct *work)
 		container_of(work, struct mm_iommu_regions, release);
 	struct llist_node *gone = llist_del_all(&regions->gone);
 	struct mm_iommu_region *region, *next;
-
-	lock_map_acquire_read(&mm_iommu_leaving_map);
-	llist_for_each_entry_safe(region, next, gone, gone) {
-		scoped_guard(mutex, &regions->lock)
-			region_unlink(regions, region);
-		region_let_go(region);
-		region_pass_on(region, &regions->unpinned, &regions->uncharge);
-		cond_resched();
-	}
-	lock_map_release(&mm_iommu_leaving_map);
-}
-
-/* Uncharge orphans.  Dropping the last reference to the mm frees @regions. */
-static void regions_uncharge_work(struct work_struct *work)
-{
-	struct mm_iommu_regions *regions =
-		container_of(work, struct mm_iommu_regions, uncharge);
-	struct llist_node *unpinned = llist_del_all(&regions->unpinned);
-	struct mm_iommu_region *region, *next;
 	struct mm_struct *mm;
 
-	lock_map_acquire_read(&mm_iommu_leaving_map);
-	llist_for_each_entry_safe(region, next, unpinned, gone) {
+	llist_for_each_entry_safe(region, next, gone, gone) {
 		mm = region->mm;
-		region_uncharge(region);
+		scoped_guard(mutex, &regions->lock)
+			region_unlink(regions, region);
+		region_destroy(region);
 		mmdrop(mm);
+		cond_resched();
 	}
-	lock_map_release(&mm_iommu_leaving_map);
 }
 
 /* A region that is not in the tree yet; pending, for the caller to fill. */
@@ -262,7 +228,9 @@ void mm_iommu_region_gone(struct mm_iommu_region *region)
 	struct mm_iommu_regions *regions = regions_of(region->mm);
 
 	mm_iommu_leave(region->mm);
-	region_pass_on(region, &regions->gone, &regions->release);
+	/* The work item takes the whole list, so it is queued for the first only. */
+	if (llist_add(&region->gone, &regions->gone))
+		region_later(&regions->release);
 }
 
 /* The mm is dead: nobody maps, registers or looks up its regions any more. */
@@ -302,13 +270,12 @@ struct mm_iommu_regions *mm_iommu_regions_get(struct mm_struct *mm)
 	regions = kzalloc_obj(*regions, GFP_KERNEL_ACCOUNT);
 	if (!regions)
 		return NULL;
+	regions->mm = mm;
 	mutex_init(&regions->lock);
-	init_waitqueue_head(&regions->wait);
+	mm_iommu_charge_init(regions);
 	seqcount_latch_init(&regions->tree.seq);
 	init_llist_head(&regions->gone);
 	INIT_WORK(&regions->release, regions_release_work);
-	init_llist_head(&regions->unpinned);
-	INIT_WORK(&regions->uncharge, regions_uncharge_work);
 	INIT_WORK(&regions->cleanup, regions_cleanup_work);
 
 	old = cmpxchg(&mm->context.iommu_regions, NULL, regions);
@@ -591,7 +558,7 @@ bool mm_iommu_abandon_start(struct mm_struct *mm,
 	scoped_guard(mutex, &regions->lock) {
 		ret = region_unuse(regions, region);
 		if (ret == -EBUSY) {
-			/* The reference that regions_uncharge_work() or region_adopt() drops. */
+			/* The reference that regions_release_work() or region_adopt() drops. */
 			mmgrab(mm);
 			WRITE_ONCE(region->used, 0);
 			region->pending = true;

@@ -7,6 +7,7 @@
  * it or when it is freed, memory that was let go before the kill.  Whatever a case leaves in
  * the container goes with it at the end, in the order that VFIO has; then nothing may be left.
  */
+#include <linux/delay.h>
 #include <linux/iommu.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
@@ -347,7 +348,7 @@ void fake_release(struct kunit *test)
 void fake_exit(struct kunit *test)
 {
 	struct fake *fake = test->priv;
-	unsigned int i;
+	unsigned int i, tries;
 
 	if (!fake)
 		return;
@@ -358,6 +359,9 @@ void fake_exit(struct kunit *test)
 		fake_expect_slots(test, 0, i, NULL);
 	fake_release(test);
 	KUNIT_EXPECT_EQ(test, fake->tables, 0);
+	/* This is not a thread of the process, which may have its mmap_lock as it ends. */
+	for (tries = 0; tries < 250 && fake_charged(test); tries++)
+		msleep(20);
 	KUNIT_EXPECT_EQ(test, fake_charged(test), 0);
 	for (i = 0; i < FAKE_GROUPS; i++)
 		if (!IS_ERR_OR_NULL(fake->groups[i].group))

@@ -114,7 +114,7 @@ static inline void mm_iommu_mark_written(struct mm_iommu_region *region)
 
 int mm_iommu_charge(struct mm_struct *mm, unsigned long pages);
 void mm_iommu_leave(struct mm_struct *mm);
-void mm_iommu_left(struct mm_struct *mm);
+void mm_iommu_uncharge(struct mm_struct *mm, unsigned long pages);
 
 int mm_iommu_register(struct mm_struct *mm, unsigned long ua,
 		      unsigned long size, struct mm_iommu_region **pregion);

@@ -266,7 +266,7 @@ static void R16_letting_go_holds_up_nobody_elses_work(struct kunit *test)
 	wait_for_locked_vm(rt, rt->locked_vm);
 }
 
-/* A process that cannot be uncharged keeps one work item, whatever it has, and no page. */
+/* A process that cannot be uncharged keeps no work item, whatever it has, and no page. */
 static void R16_all_pages_go_before_any_charge(struct kunit *test)
 {
 	struct mm_iommu_region *regions[AREA_PAGES];
@@ -291,6 +291,47 @@ static void R16_all_pages_go_before_any_charge(struct kunit *test)
 	mmap_write_unlock(rt->mm);
 }
 
+/* A work item that takes a charge back, as those do that all processes share. */
+struct uncharger {
+	struct mm_struct *mm;
+	struct work_struct work;
+	struct completion done;
+};
+
+static void uncharger_work(struct work_struct *work)
+{
+	struct uncharger *u = container_of(work, struct uncharger, work);
+
+	mm_iommu_leave(u->mm);
+	mm_iommu_uncharge(u->mm, 1);
+	mm_iommu_leave(u->mm);
+	mm_iommu_uncharge(u->mm, 2);
+	complete(&u->done);
+}
+
+static void R16_uncharging_does_not_wait_for_another_process(struct kunit *test)
+{
+	struct region_test *rt = test->priv;
+	struct uncharger u = { .mm = rt->mm };
+
+	init_completion(&u.done);
+	INIT_WORK_ONSTACK(&u.work, uncharger_work);
+	KUNIT_ASSERT_EQ(test, mm_iommu_charge(rt->mm, 3), 0);
+	mmap_write_lock(rt->mm);
+	queue_work(system_dfl_wq, &u.work);
+	KUNIT_EXPECT_NE(test, wait_for_completion_timeout(&u.done, 10 * HZ), 0);
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm + 3);
+	mmap_write_unlock(rt->mm);
+	flush_work(&u.work);
+	destroy_work_on_stack(&u.work);
+	wait_for_locked_vm(rt, rt->locked_vm);
+	/* The process itself does wait, and then the charge has ended. */
+	KUNIT_EXPECT_EQ(test, mm_iommu_charge(rt->mm, 1), 0);
+	mm_iommu_leave(rt->mm);
+	mm_iommu_uncharge(rt->mm, 1);
+	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
+}
+
 static struct kunit_case life_test_cases[] = {
 	KUNIT_CASE(C12_abandoned_region_lives_until_its_last_TCE),
 	KUNIT_CASE(abandoned_region_can_be_registered_again),
@@ -301,6 +342,7 @@ static struct kunit_case life_test_cases[] = {
 	KUNIT_CASE(R15_nobody_is_busy_with_an_abandoned_region),
 	KUNIT_CASE(R16_letting_go_holds_up_nobody_elses_work),
 	KUNIT_CASE(R16_all_pages_go_before_any_charge),
+	KUNIT_CASE(R16_uncharging_does_not_wait_for_another_process),
 	{}
 };
 

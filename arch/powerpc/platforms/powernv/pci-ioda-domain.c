@@ -33,7 +33,6 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
-#include <asm/cmpxchg.h>
 #include <asm/iommu.h>
 #include <asm/tce.h>
 #include "pci-ioda-tce.h"
@@ -55,7 +54,7 @@
  * @domain: what the IOMMU core knows of it
  * @tbl: its table, with a reference; constant
  * @loose: nodes that were taken out of @tbl and wait for a kill of all; no lock
- * @grown: nodes may have been put in since the last kill of all
+ * @growth: nodes that were put in
  * @root: the first node of @tbl; this and what follows is constant, for look-ups
  * @slots: the bits of an address, shifted for its level, that are an offset in a node
  * @in_page: the bits of an address inside a page
@@ -67,7 +66,7 @@ struct pnv_tce_domain {
 	struct iommu_domain domain;
 	struct iommu_table *tbl;
 	struct llist_head loose;
-	bool grown;
+	struct pnv_tce_growth growth;
 	const __be64 *root;
 	unsigned long slots;
 	unsigned long in_page;
@@ -127,6 +126,7 @@ static int domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 		.left = pgcount,
 		.tce = paddr | TCE_PCI_READ, /* IODA2 has no write-only TCE */
 		.gfp = gfp,
+		.growth = &dom->growth,
 	};
 	int ret;
 
@@ -141,8 +141,6 @@ static int domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 		put.tce |= TCE_PCI_WRITE;
 
 	ret = pnv_tce_put(tbl, &put);
-	if (put.grown)
-		WRITE_ONCE(dom->grown, true);
 	*mapped += (pgcount - put.left) << tbl->it_page_shift;
 	return ret;
 }
@@ -182,11 +180,16 @@ static int domain_iotlb_sync_map(struct iommu_domain *domain,
 {
 	struct pnv_tce_domain *dom = to_pnv_domain(domain);
 	struct iommu_table *tbl = dom->tbl;
+	long made;
+	int ret;
 
-	if (READ_ONCE(dom->grown) && xchg(&dom->grown, false))
-		return pnv_pci_ioda2_tce_appear(tbl, 0, tbl->it_size);
-	return pnv_pci_ioda2_tce_appear(tbl, iova >> tbl->it_page_shift,
-					size >> tbl->it_page_shift);
+	if (!pnv_tce_growth_due(&dom->growth, &made))
+		return pnv_pci_ioda2_tce_appear(tbl, iova >> tbl->it_page_shift,
+						size >> tbl->it_page_shift);
+	ret = pnv_pci_ioda2_tce_appear(tbl, 0, tbl->it_size);
+	if (!ret)
+		pnv_tce_growth_shown(&dom->growth, made);
+	return ret;
 }
 
 static void domain_iotlb_sync(struct iommu_domain *domain,

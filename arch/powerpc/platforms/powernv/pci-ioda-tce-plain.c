@@ -15,6 +15,7 @@
  * Cannot fail: clearing, freeing.
  */
 
+#include <linux/atomic.h>
 #include <linux/gfp.h>
 #include <linux/llist.h>
 #include <linux/minmax.h>
@@ -62,6 +63,55 @@ static unsigned long tce_leaf_rest(const struct iommu_table *tbl,
 	return min_t(unsigned long, end, pnv_tce_next(geo, index, 1)) - index;
 }
 
+/* Make the nodes for an entry, and let nobody rely on them whom the PHB may not see them. */
+static int tce_grow(struct iommu_table *tbl, const struct pnv_tce_put *put)
+{
+	struct pnv_tce_growth *growth = put->growth;
+	int ret;
+
+	atomic_long_inc(&growth->making);
+	smp_mb__after_atomic(); /* before anybody finds a node */
+	ret = pnv_tce_leaves_make(tbl, put->index, 1, put->gfp);
+	smp_mb__before_atomic();
+	atomic_long_inc(&growth->made);
+	/* Whoever sees nobody making sees what was made. */
+	smp_mb__before_atomic();
+	atomic_long_dec(&growth->making);
+	return ret;
+}
+
+/**
+ * pnv_tce_growth_due() - whether the PHB may not see what was written
+ * @growth: of the table
+ * @made: for pnv_tce_growth_shown() after a kill of all that has worked
+ *
+ * Context: Any; after pnv_tce_put().
+ * Return: whether nodes may have come since the last kill of all, or are coming.
+ */
+bool pnv_tce_growth_due(const struct pnv_tce_growth *growth, long *made)
+{
+	bool making;
+
+	/* Whoever has found a node finds that it is being made, or was. */
+	smp_rmb();
+	making = atomic_long_read(&growth->making);
+	smp_rmb();
+	*made = atomic_long_read(&growth->made);
+	return making || *made != READ_ONCE(growth->shown);
+}
+
+/**
+ * pnv_tce_growth_shown() - the PHB has forgotten which nodes were absent
+ * @growth: of the table
+ * @made: from pnv_tce_growth_due() before the kill
+ *
+ * Context: Any.
+ */
+void pnv_tce_growth_shown(struct pnv_tce_growth *growth, long made)
+{
+	WRITE_ONCE(growth->shown, made);
+}
+
 /**
  * pnv_tce_put() - write TCEs to physically contiguous memory into a plain table
  * @tbl: the table
@@ -84,8 +134,7 @@ int pnv_tce_put(struct iommu_table *tbl, struct pnv_tce_put *put)
 
 	while (put->left) {
 		if (!tce_walk(tbl, put->index, 0, &walk)) {
-			put->grown = true;
-			ret = pnv_tce_leaves_make(tbl, put->index, 1, put->gfp);
+			ret = tce_grow(tbl, put);
 			if (ret)
 				return ret;
 			continue;
@@ -132,8 +181,8 @@ static void tce_zap_nodes(struct iommu_table *tbl, unsigned long first,
  * @loose: nodes of which every TCE was cleared are added
  *
  * The caller kills the range, or the whole table if it is as large as a leaf: then nodes
- * may have been taken out.  This never reschedules: the caller bounds @n, as iommufd does by its
- * batches.
+ * may have been taken out.  This never reschedules, however large @n is: nobody says whether it may,
+ * and iommufd has looked up each page before, which takes longer.
  *
  * Context: Any; nobody else uses the range until the kill.
  * Return: how many were cleared; fewer than @n only if the next one was not valid.

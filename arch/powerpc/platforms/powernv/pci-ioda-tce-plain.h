@@ -5,9 +5,24 @@
 #ifndef _POWERNV_PCI_IODA_TCE_PLAIN_H
 #define _POWERNV_PCI_IODA_TCE_PLAIN_H
 
+#include <linux/atomic.h>
 #include <linux/gfp_types.h>
 #include <linux/llist.h>
 #include <asm/iommu.h>
+
+/**
+ * struct pnv_tce_growth - nodes that come into a table
+ * @making: calls that are putting some in
+ * @made: how often some were put in
+ * @shown: what @made was before the last kill of all that worked
+ *
+ * The PHB may have cached that a node was absent, and forgets that by a kill of all only.
+ */
+struct pnv_tce_growth {
+	atomic_long_t making;
+	atomic_long_t made;
+	long shown;
+};
 
 /**
  * struct pnv_tce_put - TCEs to write, and how far that has come
@@ -15,16 +30,18 @@
  * @left: how many are left
  * @tce: the next one; those that follow point to the pages behind it
  * @gfp: how to allocate nodes
- * @grown: set if nodes were made
+ * @growth: to be told of nodes that are made
  */
 struct pnv_tce_put {
 	unsigned long index;
 	unsigned long left;
 	u64 tce;
 	gfp_t gfp;
-	bool grown;
+	struct pnv_tce_growth *growth;
 };
 
+bool pnv_tce_growth_due(const struct pnv_tce_growth *growth, long *made);
+void pnv_tce_growth_shown(struct pnv_tce_growth *growth, long made);
 int pnv_tce_put(struct iommu_table *tbl, struct pnv_tce_put *put);
 unsigned long pnv_tce_zap(struct iommu_table *tbl, unsigned long index,
 			  unsigned long n, struct llist_head *loose);

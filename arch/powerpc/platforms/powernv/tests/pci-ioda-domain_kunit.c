@@ -1,134 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Paging domains on a real PHB's PE: how a PE comes to a domain and back, from whomever it was,
- * what happens when firmware refuses, and which kills the PHB gets to see.
- *
- * Needs two PCI functions in the group.  Firmware calls are observed and refused by kprobes; those
- * that freeze a PE and end that are never made.
+ * and which kills the PHB gets to see.
  */
-#include <linux/list.h>
-#include "pci-ioda-window_kunit.h"
-
-#define IOVA	0x100000000UL
-#define HPA	0x20000000UL
-#define RW	(IOMMU_READ | IOMMU_WRITE)
-
-/**
- * struct scene - a device, its group and the firmware calls that a case looks at
- * @dev: the device
- * @group: its group, with a second function
- * @bypass: opens and closes the bypass
- * @map: sets a window
- * @kill: makes the PHB forget
- * @freeze: stops the PE; is not made
- * @thaw: lets it go on; is not made
- */
-struct scene {
-	struct pci_dev *dev;
-	struct iommu_table_group *group;
-	struct watch *bypass;
-	struct watch *map;
-	struct watch *kill;
-	struct watch *freeze;
-	struct watch *thaw;
-};
-
-static struct scene scene(struct kunit *test)
-{
-	struct scene s = {
-		.dev = free_device(test),
-		.bypass = watch(test, "opal_pci_map_pe_dma_window_real"),
-		.map = watch(test, "opal_pci_map_pe_dma_window"),
-		.kill = watch(test, "opal_pci_tce_kill"),
-		.freeze = watch(test, "opal_pci_eeh_freeze_set"),
-		.thaw = watch(test, "opal_pci_eeh_freeze_clear"),
-	};
-
-	s.group = group_of(s.dev);
-	s.freeze->refuse = true;
-	s.freeze->answer = OPAL_SUCCESS;
-	s.thaw->refuse = true;
-	s.thaw->answer = OPAL_SUCCESS;
-	expect_host(test, s.dev);
-	return s;
-}
-
-static void no_calls(struct scene *s)
-{
-	s->bypass->calls = 0;
-	s->map->calls = 0;
-	s->kill->calls = 0;
-	s->freeze->calls = 0;
-	s->thaw->calls = 0;
-}
-
-static struct pnv_ioda_pe *pe_of(struct scene *s)
-{
-	return container_of(s->group, struct pnv_ioda_pe, table_group);
-}
-
-/* As EEH does it when a device of the PE is opened or closed. */
-static int thaw(struct scene *s)
-{
-	struct pnv_ioda_pe *pe = pe_of(s);
-
-	return pe->phb->unfreeze_pe(pe->phb, pe->pe_number, OPAL_EEH_ACTION_CLEAR_FREEZE_ALL);
-}
-
-static void domain_end(void *domain)
-{
-	iommu_domain_free(domain);
-}
-
-static struct iommu_domain *new_domain(struct kunit *test, struct scene *s)
-{
-	struct iommu_domain *domain = iommu_paging_domain_alloc(&s->dev->dev);
-
-	KUNIT_ASSERT_FALSE(test, IS_ERR(domain));
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, domain_end, domain), 0);
-	return domain;
-}
-
-static int attach(struct scene *s, struct iommu_domain *domain)
-{
-	return iommu_attach_group(domain, s->dev->dev.iommu_group);
-}
-
-static void detach(struct scene *s, struct iommu_domain *domain)
-{
-	iommu_detach_group(domain, s->dev->dev.iommu_group);
-}
-
-static struct iommu_domain *attached_domain(struct kunit *test, struct scene *s)
-{
-	struct iommu_domain *domain = new_domain(test, s);
-
-	KUNIT_ASSERT_EQ(test, attach(s, domain), 0);
-	return domain;
-}
-
-/* Let the PE change over from domain to domain, as iommufd lets the core do it. */
-static int change_over(struct scene *s, struct iommu_domain *domain)
-{
-	return s->group->ops->domain_attach(s->group, domain, &s->dev->dev);
-}
-
-static void expect_domain(struct kunit *test, struct scene *s, const struct iommu_table *tbl)
-{
-	KUNIT_EXPECT_EQ(test, s->group->owner, IOMMU_TCE_DOMAIN);
-	KUNIT_EXPECT_PTR_EQ(test, s->group->tables[0], tbl);
-	KUNIT_EXPECT_NULL(test, s->group->tables[1]);
-	KUNIT_EXPECT_TRUE(test, list_is_singular(&tbl->it_group_list));
-	KUNIT_EXPECT_EQ(test, kref_read(&tbl->it_kref), 2);
-	KUNIT_EXPECT_EQ(test, told_table(s->map), __pa(tbl->it_base));
-	KUNIT_EXPECT_NULL(test, get_iommu_table_base(&s->dev->dev));
-}
-
-static void expect_unused(struct kunit *test, const struct iommu_table *tbl)
-{
-	KUNIT_EXPECT_TRUE(test, list_empty(&tbl->it_group_list));
-	KUNIT_EXPECT_EQ(test, kref_read(&tbl->it_kref), 1);
-}
+#include "pci-ioda-domain_kunit.h"
 
 static void I13_host_to_domain_and_back(struct kunit *test)
 {
@@ -176,69 +51,6 @@ static void T16_refused_attach_changes_nothing(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, s.freeze->calls, 0);
 	}
 	KUNIT_EXPECT_NE(test, s.bypass->args[4], 0);
-}
-
-/* It is not known which table the PHB walks: neither goes, and nothing passes. */
-static void T13_failed_kill_of_an_attach_stops_the_PE(struct kunit *test)
-{
-	struct scene s = scene(test);
-	struct iommu_table *host = s.group->tables[0], *tbl;
-	struct iommu_domain *domain = new_domain(test, &s);
-
-	KUNIT_ASSERT_EQ(test, attach(&s, domain), 0);
-	tbl = s.group->tables[0];
-	detach(&s, domain);
-
-	no_calls(&s);
-	s.kill->refuse = true;
-	KUNIT_EXPECT_EQ(test, attach(&s, domain), -ENODEV);
-	s.kill->refuse = false;
-	KUNIT_EXPECT_GT(test, s.freeze->calls, 0);
-	KUNIT_EXPECT_EQ(test, told_table(s.map), __pa(host->it_base));
-	expect_host(test, s.dev);
-
-	/* The PHB may walk it yet: kills reach the PE, and it stays stopped. */
-	KUNIT_EXPECT_TRUE(test, list_is_singular(&tbl->it_group_list));
-	KUNIT_EXPECT_EQ(test, kref_read(&tbl->it_kref), 2);
-	no_calls(&s);
-	domain->ops->flush_iotlb_all(domain);
-	KUNIT_EXPECT_GT(test, s.kill->calls, 0);
-	KUNIT_EXPECT_EQ(test, thaw(&s), -EIO);
-	KUNIT_EXPECT_EQ(test, s.thaw->calls, 0);
-
-	KUNIT_EXPECT_EQ(test, attach(&s, domain), 0);
-	expect_domain(test, &s, tbl);
-	KUNIT_EXPECT_EQ(test, thaw(&s), 0);
-	detach(&s, domain);
-	expect_unused(test, tbl);
-	expect_host(test, s.dev);
-}
-
-/* Window 0 is not what we believe it to be. */
-static void T23_replacement_that_cannot_be_taken_back(struct kunit *test)
-{
-	struct scene s = scene(test);
-	struct iommu_domain *first = attached_domain(test, &s), *other = new_domain(test, &s);
-	struct iommu_table *tbl = s.group->tables[0];
-
-	s.kill->refuse = true;
-	no_calls(&s);
-	KUNIT_EXPECT_EQ(test, change_over(&s, other), -ENODEV);
-	KUNIT_EXPECT_EQ(test, s.map->calls, 2);
-	s.kill->refuse = false;
-	KUNIT_EXPECT_EQ(test, thaw(&s), -EIO);
-
-	/* What seems to be there already is told to firmware again. */
-	no_calls(&s);
-	s.map->refuse = true;
-	KUNIT_EXPECT_EQ(test, change_over(&s, first), -ENODEV);
-	KUNIT_EXPECT_EQ(test, thaw(&s), -EIO);
-	s.map->refuse = false;
-	KUNIT_EXPECT_EQ(test, change_over(&s, first), 0);
-	expect_domain(test, &s, tbl);
-	KUNIT_EXPECT_EQ(test, thaw(&s), 0);
-	KUNIT_EXPECT_GT(test, s.thaw->last, s.kill->last);
-	detach(&s, first);
 }
 
 static void T23_domain_in_place_of_a_domain(struct kunit *test)
@@ -317,58 +129,6 @@ static void T16_user_without_a_domain_has_nothing(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, s.group->tables[0]);
 	KUNIT_EXPECT_EQ(test, told_table(s.map), 0);
 	expect_unused(test, tbl);
-	give_back(s.dev->dev.iommu_group);
-	expect_host(test, s.dev);
-}
-
-/* Firmware keeps the table of a domain that is left: it stays, and the PE is stopped. */
-static void T23_kept_table_outlives_its_domain(struct kunit *test)
-{
-	struct scene s = scene(test);
-	struct iommu_domain *domain = iommu_paging_domain_alloc(&s.dev->dev);
-	struct iommu_table *tbl;
-
-	KUNIT_ASSERT_FALSE(test, IS_ERR(domain));
-	take_for_case(test, s.dev);
-	KUNIT_ASSERT_EQ(test, attach(&s, domain), 0);
-	tbl = s.group->tables[0];
-	s.map->refuse = true;
-	detach(&s, domain);
-	KUNIT_EXPECT_EQ(test, s.group->owner, IOMMU_TCE_USER);
-	KUNIT_EXPECT_EQ(test, s.freeze->calls, 1);
-	iommu_domain_free(domain);
-	KUNIT_EXPECT_PTR_EQ(test, s.group->tables[0], tbl);
-	KUNIT_EXPECT_EQ(test, kref_read(&tbl->it_kref), 1);
-	KUNIT_EXPECT_FALSE(test, list_empty(&tbl->it_group_list));
-	/* It reaches no other owner. */
-	give_back(s.dev->dev.iommu_group);
-	KUNIT_EXPECT_EQ(test, s.group->owner, IOMMU_TCE_STUCK);
-	KUNIT_EXPECT_NULL(test, get_iommu_table_base(&s.dev->dev));
-	KUNIT_EXPECT_EQ(test, take(test, s.dev), -EIO);
-	s.map->refuse = false;
-	KUNIT_EXPECT_EQ(test, take(test, s.dev), 0);
-	KUNIT_EXPECT_NULL(test, s.group->tables[0]);
-	give_back(s.dev->dev.iommu_group);
-	expect_host(test, s.dev);
-}
-
-/* The same, and the user gives the PE another domain. */
-static void T23_kept_table_is_replaced(struct kunit *test)
-{
-	struct scene s = scene(test);
-	struct iommu_domain *first = new_domain(test, &s), *other = new_domain(test, &s);
-	struct iommu_table *tbl;
-
-	take_for_case(test, s.dev);
-	KUNIT_ASSERT_EQ(test, attach(&s, first), 0);
-	tbl = s.group->tables[0];
-	s.map->refuse = true;
-	detach(&s, first);
-	s.map->refuse = false;
-	KUNIT_EXPECT_EQ(test, attach(&s, other), 0);
-	expect_domain(test, &s, s.group->tables[0]);
-	expect_unused(test, tbl);
-	detach(&s, other);
 	give_back(s.dev->dev.iommu_group);
 	expect_host(test, s.dev);
 }
@@ -476,18 +236,6 @@ static void what_cannot_be_mapped(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pnv_tce_get(tbl, 0), HPA | TCE_PCI_READ);
 }
 
-static bool kills_all(const struct watch *kill)
-{
-	return kill->args[1] == OPAL_PCI_TCE_KILL_PE;
-}
-
-/* So that what is mapped next at IOVA needs no new node. */
-static void make_leaf(struct kunit *test, struct iommu_domain *domain)
-{
-	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA + 64 * PAGE_SIZE, HPA, PAGE_SIZE, RW,
-					GFP_KERNEL), 0);
-}
-
 static void T3_one_kill_for_a_range(struct kunit *test)
 {
 	struct scene s = scene(test);
@@ -537,79 +285,6 @@ static void T14_sync_kills_what_others_took_out(struct kunit *test)
 	iommu_iotlb_sync(domain, &first);
 	KUNIT_EXPECT_EQ(test, s.kill->calls, 2);
 	KUNIT_EXPECT_TRUE(test, kills_all(s.kill));
-}
-
-static void T13_failed_kill_stops_the_PE(struct kunit *test)
-{
-	struct scene s = scene(test);
-	struct iommu_domain *domain = attached_domain(test, &s);
-	struct iommu_table *tbl = s.group->tables[0];
-	const size_t leaf = tbl->it_level_size * PAGE_SIZE;
-
-	KUNIT_ASSERT_EQ(test, iommu_map(domain, 0, HPA, leaf, RW, GFP_KERNEL), 0);
-	no_calls(&s);
-	s.kill->refuse = true;
-	KUNIT_EXPECT_EQ(test, iommu_unmap(domain, 0, leaf), leaf);
-	s.kill->refuse = false;
-	KUNIT_EXPECT_EQ(test, s.freeze->calls, 1);
-	/* Another PE may have the domain, and goes on. */
-	KUNIT_EXPECT_EQ(test, iommu_map(domain, 0, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
-	KUNIT_EXPECT_EQ(test, iommu_iova_to_phys(domain, 0), HPA);
-}
-
-/* The memory has been let go, so the PHB must have forgotten it before DMA goes on. */
-static void T13_stopped_PE_goes_on_after_a_kill_only(struct kunit *test)
-{
-	struct scene s = scene(test);
-	struct iommu_domain *domain = attached_domain(test, &s);
-
-	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
-	s.kill->refuse = true;
-	KUNIT_EXPECT_EQ(test, iommu_unmap(domain, IOVA, PAGE_SIZE), PAGE_SIZE);
-	no_calls(&s);
-	KUNIT_EXPECT_EQ(test, thaw(&s), -EIO);
-	KUNIT_EXPECT_GT(test, s.kill->calls, 0);
-	KUNIT_EXPECT_EQ(test, s.thaw->calls, 0);
-	s.kill->refuse = false;
-	/* A config access that fails cannot wait for one. */
-	local_irq_disable();
-	KUNIT_EXPECT_EQ(test, thaw(&s), -EIO);
-	local_irq_enable();
-	KUNIT_EXPECT_EQ(test, thaw(&s), 0);
-	KUNIT_EXPECT_EQ(test, s.thaw->calls, 1);
-	KUNIT_EXPECT_GT(test, s.thaw->last, s.kill->last);
-	no_calls(&s);
-	KUNIT_EXPECT_EQ(test, thaw(&s), 0);
-	KUNIT_EXPECT_EQ(test, s.kill->calls, 0);
-}
-
-static void T23_detach_needs_no_bypass(struct kunit *test)
-{
-	struct scene s = scene(test);
-	struct iommu_domain *domain = attached_domain(test, &s);
-
-	s.bypass->refuse = true;
-	KUNIT_EXPECT_EQ(test, s.group->ops->take_ownership(s.group, &s.dev->dev), 0);
-	s.bypass->refuse = false;
-	KUNIT_EXPECT_EQ(test, s.freeze->calls, 0);
-	KUNIT_EXPECT_EQ(test, told_table(s.map), 0);
-	KUNIT_EXPECT_NULL(test, s.group->tables[0]);
-	detach(&s, domain);
-}
-
-static void T13_failed_kill_of_a_map_undoes_it(struct kunit *test)
-{
-	struct scene s = scene(test);
-	struct iommu_domain *domain = attached_domain(test, &s);
-
-	/* The entry was empty, so nothing is lost but this mapping. */
-	make_leaf(test, domain);
-	s.kill->times = 2;
-	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), -EIO);
-	KUNIT_EXPECT_EQ(test, s.freeze->calls, 0);
-	KUNIT_EXPECT_EQ(test, iommu_iova_to_phys(domain, IOVA), 0);
-	s.kill->times = 0;
-	KUNIT_EXPECT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
 }
 
 /* The PHB may have cached that there is no node. */
@@ -664,29 +339,12 @@ static void C23_addresses_that_a_PHB_claims(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, iommu_group_has_isolated_msi(s.dev->dev.iommu_group));
 }
 
-/* Before the actions, one of which frees the domain. */
-static void domain_exit(struct kunit *test)
-{
-	struct pci_dev *dev = find_free_device();
-	struct iommu_domain *domain = dev ? iommu_get_domain_for_dev(&dev->dev) : NULL;
-
-	if (domain && domain->type == IOMMU_DOMAIN_UNMANAGED)
-		iommu_detach_group(domain, dev->dev.iommu_group);
-	pci_dev_put(dev);
-	window_exit(test);
-}
-
 static struct kunit_case domain_cases[] = {
 	KUNIT_CASE(I13_host_to_domain_and_back),
 	KUNIT_CASE(T16_refused_attach_changes_nothing),
-	KUNIT_CASE(T13_failed_kill_of_an_attach_stops_the_PE),
-	KUNIT_CASE(T23_replacement_that_cannot_be_taken_back),
 	KUNIT_CASE(T23_domain_in_place_of_a_domain),
-	KUNIT_CASE(T23_detach_needs_no_bypass),
 	KUNIT_CASE(T22_further_functions_change_nothing),
 	KUNIT_CASE(T16_user_without_a_domain_has_nothing),
-	KUNIT_CASE(T23_kept_table_outlives_its_domain),
-	KUNIT_CASE(T23_kept_table_is_replaced),
 	KUNIT_CASE(C6_domain_over_windows),
 	KUNIT_CASE(C13_page_sizes_must_fit),
 	KUNIT_CASE(aperture_is_that_of_a_process),
@@ -694,10 +352,7 @@ static struct kunit_case domain_cases[] = {
 	KUNIT_CASE(what_cannot_be_mapped),
 	KUNIT_CASE(T3_one_kill_for_a_range),
 	KUNIT_CASE(T14_sync_kills_what_others_took_out),
-	KUNIT_CASE(T13_failed_kill_stops_the_PE),
-	KUNIT_CASE(T13_stopped_PE_goes_on_after_a_kill_only),
 	KUNIT_CASE(T3_new_nodes_are_shown_by_a_kill_of_all),
-	KUNIT_CASE(T13_failed_kill_of_a_map_undoes_it),
 	KUNIT_CASE(T17_kill_reaches_all_that_are_attached),
 	KUNIT_CASE(C23_addresses_that_a_PHB_claims),
 	{ }

@@ -24,12 +24,14 @@ static struct iommu_table *plain_table(struct kunit *test)
 	return shaped_table(test, &(const struct shape){ 12, 39, 3 });
 }
 
+static struct pnv_tce_growth growth;
+
 /* Return: how many were written; *@ret is what put said. */
 static unsigned long put(struct iommu_table *tbl, unsigned long index, unsigned long n, int *ret)
 {
 	struct pnv_tce_put put = {
 		.index = index, .left = n, .gfp = GFP_KERNEL,
-		.tce = (HPA + index * PAGE_4K) | TCE_RW,
+		.tce = (HPA + index * PAGE_4K) | TCE_RW, .growth = &growth,
 	};
 
 	*ret = pnv_tce_put(tbl, &put);
@@ -198,6 +200,41 @@ static void T11_single_level(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, tbl->it_userspace);
 }
 
+/* One kill of all for all nodes that were found before it began, whoever made them. */
+static void T3_nodes_are_due_until_they_are_shown(struct kunit *test)
+{
+	struct iommu_table *tbl = plain_table(test);
+	struct pnv_tce_growth *g = &growth;
+	long first, second;
+
+	pnv_tce_growth_due(g, &first);
+	pnv_tce_growth_shown(g, first);
+	KUNIT_EXPECT_FALSE(test, pnv_tce_growth_due(g, &first));
+
+	expect_put(test, tbl, 0, 1);
+	KUNIT_EXPECT_TRUE(test, pnv_tce_growth_due(g, &first));
+	/* Others that come before the kill is over need one, too; and after one that failed. */
+	expect_put(test, tbl, 1, 1);
+	KUNIT_EXPECT_TRUE(test, pnv_tce_growth_due(g, &second));
+	KUNIT_EXPECT_EQ(test, first, second);
+
+	/* What comes during a kill is not shown by it. */
+	expect_put(test, tbl, SLOTS, 1);
+	pnv_tce_growth_shown(g, first);
+	KUNIT_EXPECT_TRUE(test, pnv_tce_growth_due(g, &second));
+	pnv_tce_growth_shown(g, second);
+	KUNIT_EXPECT_FALSE(test, pnv_tce_growth_due(g, &second));
+
+	/* While somebody puts a node in, others may have found it. */
+	atomic_long_inc(&g->making);
+	KUNIT_EXPECT_TRUE(test, pnv_tce_growth_due(g, &second));
+	pnv_tce_growth_shown(g, second);
+	KUNIT_EXPECT_TRUE(test, pnv_tce_growth_due(g, &second));
+	atomic_long_inc(&g->made);
+	atomic_long_dec(&g->making);
+	KUNIT_EXPECT_TRUE(test, pnv_tce_growth_due(g, &second));
+}
+
 #define LEAVES	6
 #define MODEL	(LEAVES * SLOTS)
 #define ROUNDS	4000
@@ -359,6 +396,7 @@ static struct kunit_case plain_cases[] = {
 	KUNIT_CASE(I14_only_what_covers_a_node_takes_it_out),
 	KUNIT_CASE(I14_loose_nodes_translate_nothing),
 	KUNIT_CASE(T11_single_level),
+	KUNIT_CASE(T3_nodes_are_due_until_they_are_shown),
 	KUNIT_CASE(random_calls_do_what_the_model_does),
 	KUNIT_CASE(I2_neighbours_do_not_meet),
 	{ }

@@ -24,6 +24,8 @@
 #define pnv_tce_free			ledger_tce_free
 #define pnv_tce_free_loose		ledger_tce_free_loose
 #define pnv_tce_free_plain		ledger_tce_free_plain
+#define pnv_tce_growth_due		ledger_tce_growth_due
+#define pnv_tce_growth_shown		ledger_tce_growth_shown
 #define pnv_tce_get			ledger_tce_get
 #define pnv_tce_keep_loose		ledger_tce_keep_loose
 #define pnv_tce_leaves_make		ledger_tce_leaves_make

@@ -34,6 +34,8 @@
  * @calls: how often the function was called
  * @last: which of all watched calls was the last of this function
  * @args: of the last call
+ * @meanwhile: what another one does while the next call is under way; once
+ * @arg: for @meanwhile
  */
 struct watch {
 	struct kprobe probe;
@@ -43,6 +45,8 @@ struct watch {
 	unsigned int calls;
 	unsigned int last;
 	unsigned long args[6];
+	void (*meanwhile)(void *arg);
+	void *arg;
 };
 
 static unsigned int watched_calls;
@@ -50,7 +54,11 @@ static unsigned int watched_calls;
 static inline int watch_call(struct kprobe *probe, struct pt_regs *regs)
 {
 	struct watch *watch = container_of(probe, struct watch, probe);
+	void (*meanwhile)(void *arg) = watch->meanwhile;
 
+	watch->meanwhile = NULL;
+	if (meanwhile)
+		meanwhile(watch->arg);
 	watch->calls++;
 	watch->last = ++watched_calls;
 	memcpy(watch->args, &regs->gpr[3], sizeof(watch->args));
