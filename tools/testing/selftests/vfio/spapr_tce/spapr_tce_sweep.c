@@ -307,6 +307,12 @@ TEST_F(sweep, T1_UNMAP_of_every_range)
 	}
 }
 
+/* Memory that the process has besides, wherever that is: it can be mapped, or not. */
+static bool is_elsewhere(const struct world *w, uint64_t va, uint64_t size)
+{
+	return va - (uintptr_t)w->mem >= MEM_SIZE && !msync((void *)va, size, MS_ASYNC);
+}
+
 TEST_F(sweep, T1_MAP_and_UNMAP_with_one_bit_changed)
 {
 	struct world *w = &self->w;
@@ -321,6 +327,8 @@ TEST_F(sweep, T1_MAP_and_UNMAP_with_one_bit_changed)
 					    &arg.unmap.iova, &arg.unmap.size };
 
 			*fields[field] ^= 1UL << bit;
+			if (field == 2 && is_elsewhere(w, arg.map.vaddr, arg.map.size))
+				continue;
 			call_with(w, call, &arg);
 		}
 		end_of_batch(w, call);
