@@ -159,16 +159,23 @@ static void T13_failed_kill_stops_the_PE(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, iommu_iova_to_phys(domain, 0), HPA);
 }
 
-/* The memory has been let go, so the PHB must have forgotten it before DMA goes on. */
+/* A PE that is stopped: memory was let go, and the PHB refuses to forget it. */
+static void stop(struct kunit *test, struct scene *s)
+{
+	struct iommu_domain *domain = attached_domain(test, s);
+
+	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
+	s->kill->refuse = true;
+	KUNIT_EXPECT_EQ(test, iommu_unmap(domain, IOVA, PAGE_SIZE), PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, s->freeze->calls, 1);
+	no_calls(s);
+}
+
 static void T13_stopped_PE_goes_on_after_a_kill_only(struct kunit *test)
 {
 	struct scene s = scene(test);
-	struct iommu_domain *domain = attached_domain(test, &s);
 
-	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
-	s.kill->refuse = true;
-	KUNIT_EXPECT_EQ(test, iommu_unmap(domain, IOVA, PAGE_SIZE), PAGE_SIZE);
-	no_calls(&s);
+	stop(test, &s);
 	KUNIT_EXPECT_EQ(test, thaw(&s), -EIO);
 	KUNIT_EXPECT_GT(test, s.kill->calls, 0);
 	KUNIT_EXPECT_EQ(test, s.thaw->calls, 0);
@@ -200,13 +207,9 @@ static void thaw_meanwhile(void *arg)
 static void T13_nobody_goes_on_before_the_kill_is_done(struct kunit *test)
 {
 	struct scene s = scene(test);
-	struct iommu_domain *domain = attached_domain(test, &s);
 	struct nested_thaw nested = { .s = &s };
 
-	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
-	s.kill->refuse = true;
-	KUNIT_EXPECT_EQ(test, iommu_unmap(domain, IOVA, PAGE_SIZE), PAGE_SIZE);
-	no_calls(&s);
+	stop(test, &s);
 	s.kill->arg = &nested;
 	s.kill->meanwhile = thaw_meanwhile;
 	KUNIT_EXPECT_EQ(test, thaw(&s), -EIO);
@@ -227,12 +230,8 @@ static void fail_meanwhile(void *arg)
 static void T13_kill_that_fails_meanwhile_is_not_mended(struct kunit *test)
 {
 	struct scene s = scene(test);
-	struct iommu_domain *domain = attached_domain(test, &s);
 
-	KUNIT_ASSERT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
-	s.kill->refuse = true;
-	KUNIT_EXPECT_EQ(test, iommu_unmap(domain, IOVA, PAGE_SIZE), PAGE_SIZE);
-	KUNIT_ASSERT_EQ(test, s.freeze->calls, 1);
+	stop(test, &s);
 	s.kill->refuse = false;
 	s.kill->arg = &s;
 	s.kill->meanwhile = fail_meanwhile;
