@@ -45,7 +45,7 @@ struct mm_iommu_regions {
 	struct mm_struct *mm;
 	unsigned long owed;
 	unsigned long owing;
-	spinlock_t owed_lock;
+	spinlock_t owed_lock; /* for owed, owing */
 	struct delayed_work uncharge;
 	struct work_struct cleanup;
 };

@@ -72,10 +72,9 @@ static int tce_grow(struct iommu_table *tbl, const struct pnv_tce_put *put)
 	atomic_long_inc(&growth->making);
 	smp_mb__after_atomic(); /* before anybody finds a node */
 	ret = pnv_tce_leaves_make(tbl, put->index, 1, put->gfp);
-	smp_mb__before_atomic();
+	smp_mb__before_atomic(); /* they are there before they count as made */
 	atomic_long_inc(&growth->made);
-	/* Whoever sees nobody making sees what was made. */
-	smp_mb__before_atomic();
+	smp_mb__before_atomic(); /* and count before nobody is making any */
 	atomic_long_dec(&growth->making);
 	return ret;
 }
@@ -95,7 +94,7 @@ bool pnv_tce_growth_due(const struct pnv_tce_growth *growth, long *made)
 	/* Whoever has found a node finds that it is being made, or was. */
 	smp_rmb();
 	making = atomic_long_read(&growth->making);
-	smp_rmb();
+	smp_rmb(); /* Whoever sees nobody making sees what was made. */
 	*made = atomic_long_read(&growth->made);
 	return making || *made != READ_ONCE(growth->shown);
 }
@@ -181,8 +180,8 @@ static void tce_zap_nodes(struct iommu_table *tbl, unsigned long first,
  * @loose: nodes of which every TCE was cleared are added
  *
  * The caller kills the range, or the whole table if it is as large as a leaf: then nodes
- * may have been taken out.  This never reschedules, however large @n is: nobody says whether it may,
- * and iommufd has looked up each page before, which takes longer.
+ * may have been taken out.  This never reschedules, however large @n is: nobody says whether it
+ * may, and iommufd has looked up each page before, which takes longer.
  *
  * Context: Any; nobody else uses the range until the kill.
  * Return: how many were cleared; fewer than @n only if the next one was not valid.
