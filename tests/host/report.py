@@ -22,11 +22,17 @@ MANY = """point 7 lookup/MAP of one TCE, 1 regions | call | 1
 point 8 lookup/MAP of one TCE, 16384 regions | call | 1
 points 8
 """
+IOAS = """point 7 ioas map/64K | TCE | 1
+point 8 ioas map/64K | TCE | 100
+point 9 ioas map/64K, another thread | TCE | 1
+point 10 ioas map/64K, another thread | TCE | 100
+points 10
+"""
 
 
 def counts(per, noise=500, loop=2002, kills=1, end="end 6\n"):
     def record(number, total):
-        return (f"record {number} {total} 0 0\n(user space) {total - 5} 0\n"
+        return (f"record {number} {total} 0 0 0\n(user space) {total - 5} 0\n"
                 f"opal_pci_tce_kill 5 {kills}\n")
     return (record(1, loop) + record(2, 810) + record(3, 1610) + record(4, 1000 + per) +
             record(5, 1000 + 101 * per + noise) + record(6, 1000 + 101 * per) + end)
@@ -34,8 +40,14 @@ def counts(per, noise=500, loop=2002, kills=1, end="end 6\n"):
 
 def many(slow):
     """Counts of OUT and MANY, where a lookup among many regions is `slow` times one among one."""
-    tail = f"record 7 100 0 0\n(user space) 100 0\nrecord 8 {100 * slow} 0 0\n(user space) 100 0\n"
+    tail = f"record 7 100 0 0 0\n(user space) 100 0\nrecord 8 {100 * slow} 0 0 0\n(user space) 100 0\n"
     return counts(200, end=tail + "end 8\n")
+
+def ioas(own, common):
+    """Counts of OUT and IOAS: `own` instructions per TCE in the domain, `common` stores of two threads."""
+    return counts(200, end=f"record 7 {100 + own} 0 0 0\npnv_tce_map {own} 1\n"
+                           f"record 8 {100 * (100 + own)} 0 0 0\npnv_tce_map {100 * own} 1\n"
+                           f"record 9 100 0 0 0\nrecord 10 1000 0 0 {common}\nend 10\n")
 
 
 def run(mode, base, ours, results=None, out=OUT):
@@ -81,6 +93,13 @@ def cases():
         run("make", many(2), many(2), out=out)[0] == 0)
     yield "R9 and a run in which they cost more is refused", (
         "16384 regions: 300, more than 2 times" in run("make", many(2), many(3), out=out)[1])
+    out = OUT.replace("points 6\n", IOAS)
+    summary = run("make", ioas(20, 0), ioas(10, 0), out=out)[2] or ""
+    yield "the domain's own part has a row", "| own part/ioas map/64K | instructions/TCE | 20 | 10 |" in summary
+    yield "check: a larger own part fails", "own part/ioas map/64K: 10, now 12" in run(
+        "check", "", ioas(12, 0), summary, out)[1]
+    yield "check: a store that two threads share fails", "another thread: 0, now 1" in run(
+        "check", "", ioas(10, 1), summary, out)[1]
     yield "a counter that miscounts a loop is refused", run("make", counts(500), counts(200, loop=2100))[0] != 0
     yield "counts without an end are refused", run("make", counts(500), counts(200, end=""))[0] != 0
     yield "a point without its count is refused", run(
