@@ -238,7 +238,7 @@ TEST_F(liobn, set_bad_arguments)
 	close(theirs);
 	vm_end(&other);
 
-	EXPECT_EQ(H_SUCCESS, vm_put(self->g.cpu, LIOBN, 0, tce_of(&self->g, 0)));
+	EXPECT_EQ(H_SUCCESS, vm_put(self->g.cpu, LIOBN, ioba(&self->g, 0), tce_of(&self->g, 0)));
 	EXPECT_FALSE(hardware_has_any(&self->g));
 	EXPECT_EQ(0, vm_set(vm, group, self->g.table));
 	EXPECT_EQ(-ENOENT, vm_set(vm, null, self->g.table));

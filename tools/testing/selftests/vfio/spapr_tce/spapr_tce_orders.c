@@ -129,7 +129,7 @@ TEST_F(process, C12_R10_child_outlives_the_parent_that_set_up)
 		}
 		_exit(0);
 	}
-	EXPECT_EQ(0, exit_status(pid));
+	ASSERT_EQ(0, exit_status(pid));
 	say(self->to_child, 0);
 	EXPECT_EQ(0, hear(self->to_parent));
 	/* The device may still write to what was mapped. */
