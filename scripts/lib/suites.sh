@@ -157,19 +157,18 @@ upstream() {
 	echo "left out: vfio_pci_driver_test, vfio_pci_sriov_uapi_test: no device here that they can use"
 }
 # Its tables have one level, there is one window beside the default one, and pages of 4K make that the
-# default one.  It has no paging domains.  Its hypervisor lets it have guests of its own.  The last
-# program takes a PHB away with each test.
+# default one.  It has no paging domains.  Its hypervisor lets it have guests of its own.  A group is all
+# of a PHB; the last program takes a PHB away with each test.
 pseries() {
-	local status=0 more=() k=$B/kernel/vmlinux.boot
+	local status=0 k=$B/kernel/vmlinux.boot i more=(-d 1)
+	for i in 1 2; do more+=(-q "-device spapr-pci-host-bridge,index=$i -device nvme,serial=more$i,bus=pci.$i"); done
 	ours || return
 	guest pseries "$k" pseries 'spapr_tce_dma -v default_4K -v second_64K_1_level' 'spapr_tce_life -f v1' spapr_tce_groups \
 		'spapr_tce_kvm -V second_window -V K10_second_window_1M_to_64K' \
 		'spapr_tce_kvm_links -T set_of_a_table_that_does_not_fit' \
 		'spapr_tce_kvm_life -T K19_new_window_and_link_after_remove -T K5_memory_of_windows_that_were_removed -T K13_set_again' \
-		spapr_tce_kvm_groups spapr_tce_kvm_lists spapr_tce_kvm_stopped || status=$?
-	more=(-q '-device spapr-pci-host-bridge,index=1 -device nvme,serial=b,bus=pci.1
-		-device spapr-pci-host-bridge,index=2 -device nvme,serial=c,bus=pci.2')
-	guest pseries-dlpar "$k" '-d 1 pseries' spapr_tce_dlpar || status=$?
+		'spapr_tce_kvm_groups -f one' spapr_tce_kvm_lists spapr_tce_kvm_stopped || status=$?
+	guest pseries-dlpar "$k" pseries spapr_tce_dlpar || status=$?
 	cat "$LOGS"/pseries{,-dlpar}.tap | tap_sum
 	return "$status"
 }
