@@ -158,7 +158,7 @@ upstream() {
 }
 # Its tables have one level, there is one window beside the default one, and pages of 4K make that the
 # default one.  It has no paging domains.  Its hypervisor lets it have guests of its own.  A group is all
-# of a PHB; the last program takes a PHB away with each test.
+# of a PHB; the last program takes a PHB away with each test.  Older firmware has no dynamic windows.
 pseries() {
 	local status=0 k=$B/kernel/vmlinux.boot i more=(-d 1)
 	for i in 1 2; do more+=(-q "-device spapr-pci-host-bridge,index=$i -device nvme,serial=more$i,bus=pci.$i"); done
@@ -169,7 +169,10 @@ pseries() {
 		'spapr_tce_kvm_life -T K19_new_window_and_link_after_remove -T K5_memory_of_windows_that_were_removed -T K13_set_again' \
 		'spapr_tce_kvm_groups -f one' spapr_tce_kvm_lists spapr_tce_kvm_stopped || status=$?
 	guest pseries-dlpar "$k" pseries spapr_tce_dlpar || status=$?
-	cat "$LOGS"/pseries{,-dlpar}.tap | tap_sum
+	more+=(-q '-global spapr-pci-host-bridge.ddw=off')
+	guest pseries-no-ddw "$k" pseries 'spapr_tce_dma -v default_4K' 'spapr_tce_life -f v1' spapr_tce_groups \
+		'spapr_tce_kvm -v linked_4K' || status=$?
+	cat "$LOGS"/pseries{,-dlpar,-no-ddw}.tap | tap_sum
 	return "$status"
 }
 

@@ -41,7 +41,7 @@ FIXTURE_SETUP(dlpar)
 
 FIXTURE_TEARDOWN(dlpar)
 {
-	guest_end(&self->g);
+	EXPECT_TRUE(guest_end(&self->g));
 }
 
 /* Where in the device tree a device is. */
@@ -82,6 +82,7 @@ TEST_F(dlpar, K15_node_of_a_group_that_was_set)
 	ASSERT_EQ(0, spapr_unplug(&g->st.dev[0]));
 	ASSERT_EQ(0, remove_node(device));
 	ASSERT_EQ(0, remove_node(phb));
+	EXPECT_GT(0, spapr_map(g->c, g->base, g->mem, PAGE_64K, MAP_RW));
 	if (!variant->linked)
 		return;
 	/* There is a group, but no window that a guest could have. */
