@@ -170,8 +170,7 @@ pseries() {
 		'spapr_tce_kvm_groups -f one' spapr_tce_kvm_lists spapr_tce_kvm_stopped || status=$?
 	guest pseries-dlpar "$k" pseries spapr_tce_dlpar || status=$?
 	more+=(-q '-global spapr-pci-host-bridge.ddw=off')
-	guest pseries-no-ddw "$k" pseries 'spapr_tce_dma -v default_4K' 'spapr_tce_life -f v1' spapr_tce_groups \
-		'spapr_tce_kvm -v linked_4K' || status=$?
+	guest pseries-no-ddw "$k" pseries 'spapr_tce_dma -v default_4K' 'spapr_tce_life -f v1' 'spapr_tce_kvm -v linked_4K' || status=$?
 	cat "$LOGS"/pseries{,-dlpar,-no-ddw}.tap | tap_sum
 	return "$status"
 }
