@@ -57,7 +57,7 @@ static const char *node_of(const struct spapr_device *dev, char real[PATH_MAX])
 	return node ? node + strlen(TREE) : NULL;
 }
 
-static int remove_node(const char *node)
+static int node_remove(const char *node)
 {
 	char command[PATH_MAX + 16];
 
@@ -72,16 +72,15 @@ TEST_F(dlpar, K15_node_of_a_group_that_was_set)
 	char phb[PATH_MAX];
 
 	ASSERT_NE(NULL, device);
-	strcpy(phb, device);
-	*strrchr(phb, '/') = 0;
+	snprintf(phb, sizeof(phb), "%.*s", (int)(strrchr(device, '/') - device), device);
 
 	EXPECT_EQ(0, spapr_map(g->c, g->base + PAGE_64K, g->mem, PAGE_64K, MAP_RW));
 	EXPECT_EQ(H_SUCCESS, map_eight(g));
 	if (variant->left)
 		ASSERT_EQ(0, spapr_unset_container(g->st.s.group));
 	ASSERT_EQ(0, spapr_unplug(&g->st.dev[0]));
-	ASSERT_EQ(0, remove_node(device));
-	ASSERT_EQ(0, remove_node(phb));
+	ASSERT_EQ(0, node_remove(device));
+	ASSERT_EQ(0, node_remove(phb));
 	EXPECT_GT(0, spapr_map(g->c, g->base, g->mem, PAGE_64K, MAP_RW));
 	if (!variant->linked)
 		return;
