@@ -90,13 +90,21 @@ bool state_end(struct spapr_state *st)
 	return state_end_counters(st) && memory_is_back(st);
 }
 
+/* What hundreds of calls have left may take minutes on a slow kernel: while less is left, wait. */
 long vmlck_settled(long kb)
 {
+	long least = spapr_vmlck_kb(), now = least;
 	int tries;
 
-	for (tries = 0; tries < 1000 && spapr_vmlck_kb() != kb; tries++)
+	for (tries = 0; tries < 1000 && now != kb; tries++) {
 		usleep(20000);
-	return spapr_vmlck_kb();
+		now = spapr_vmlck_kb();
+		if (now < least) {
+			least = now;
+			tries = 0;
+		}
+	}
+	return now;
 }
 
 long pins_settled(long pins)
