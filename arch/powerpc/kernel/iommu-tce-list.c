@@ -26,9 +26,7 @@
 #include <asm/mmu_context_iommu.h>
 #include <asm/tce.h>
 #include "iommu-tce-batch.h"
-
-#define ITEM_PERMS IOMMU_TCE_PERMS
-static_assert(IOMMU_TCE_PERMS == (TCE_PCI_READ | TCE_PCI_WRITE));
+#include "iommu-tce-items.h"
 
 /* TCEs of lists up to here need no memory. */
 #define LIST_SMALL 32
@@ -105,42 +103,26 @@ static void same_unhold(const struct tce_list_work *work, unsigned int items)
 
 /*
  * Hold the items from @i on in the tables whose pages are as large, and make
- * their TCEs, as long as they are in the region of the first one.  The innermost
- * loop of long lists: all it needs is in registers.  Return: where it ended, @i
- * if nothing could be done.
+ * their TCEs, as long as they are in the region of the first one.  Return: where
+ * it ended, @i if nothing could be done.
  */
 static unsigned int same_hold_region(struct tce_list_work *work, unsigned int i,
 				     unsigned int page_shift)
 {
-	const unsigned int from = i, n = work->list->n;
-	const u64 low = (1ULL << page_shift) - 1 - ITEM_PERMS;
-	const u64 *items = work->list->items;
-	struct mm_iommu_blocks blocks;
+	const struct iommu_tce_list *list = work->list;
+	const u64 ua = list->items[i] & ~ITEM_PERMS;
 	struct mm_iommu_region *region;
-	unsigned long one = 1, start, end;
-	u64 *tces = work->tces, perms = 0;
+	unsigned long one = 1, done;
 
-	if (items[i] & low)
+	if (ua & ((1ULL << page_shift) - 1))
 		return i;
-	region = mm_iommu_hold(work->list->mm, items[i] & ~ITEM_PERMS,
-			       page_shift, &one);
+	region = mm_iommu_hold(list->mm, ua, page_shift, &one);
 	if (!region)
 		return i;
-	blocks = region->blocks;
-	start = region->ua;
-	end = mm_iommu_region_size(region) - (1UL << page_shift);
-	for (; i < n; i++) {
-		if ((items[i] & ~ITEM_PERMS) - start > end || items[i] & low ||
-		    !(items[i] & ITEM_PERMS))
-			break;
-		tces[i] = mm_iommu_blocks_hpa(&blocks, items[i] & ~ITEM_PERMS) |
-			  (items[i] & ITEM_PERMS);
-		perms |= items[i];
-	}
-	mm_iommu_hold_more(region, (unsigned long)(i - from) * work->same - 1);
-	if (perms & TCE_PCI_WRITE)
-		mm_iommu_mark_written(region);
-	return i;
+	done = tce_items_in(region, page_shift, list->items + i, list->n - i,
+			    work->tces + i);
+	mm_iommu_hold_more(region, done * work->same - 1);
+	return i + done;
 }
 
 /* Hold all items in these tables, or none. */

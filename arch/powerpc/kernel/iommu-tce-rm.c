@@ -29,6 +29,7 @@
 #include <asm/iommu_tce_rm.h>
 #include <asm/mmu_context_iommu.h>
 #include <asm/tce.h>
+#include "iommu-tce-items.h"
 
 /* Regions that the TCEs of a call, old and new, may point into. */
 #define RM_REGIONS 6
@@ -68,73 +69,37 @@ static __always_inline void rm_counts_drop(const struct rm_counts *counts)
 		mm_iommu_drop_rm(counts->region[i], counts->n[i]);
 }
 
+/* Remember a region.  Return: its place. */
+static __always_inline unsigned int rm_counts_add(struct rm_counts *counts,
+						  struct mm_iommu_region *region)
+{
+	const unsigned int i = counts->nr++;
+
+	counts->region[i] = region;
+	counts->n[i] = 0;
+	return i;
+}
+
 /*
  * Find the region for a new TCE.  The first of its TCEs holds it; the others are
- * only counted here, and held by rm_holds().
- * Return: the TCE, or 0 if that cannot be.
+ * only counted here, and held by rm_holds().  As it was found registered, these
+ * counts can be dropped again.
+ * Return: its place, RM_REGIONS if that cannot be.
  */
-static __always_inline u64 rm_hold(struct rm_counts *counts,
-				   struct mm_struct *mm, u64 item,
-				   unsigned int page_shift)
+static __always_inline unsigned int rm_hold(struct rm_counts *counts,
+					    struct mm_struct *mm,
+					    unsigned long ua,
+					    unsigned int page_shift)
 {
-	const unsigned long ua = item & ~IOMMU_TCE_PERMS;
-	unsigned int i = rm_counts_find(counts, ua);
+	const unsigned int i = rm_counts_find(counts, ua);
 	struct mm_iommu_region *region;
 
-	if (i == RM_REGIONS || ua & ((1UL << page_shift) - 1))
-		return 0;
-	if (i == counts->nr) {
-		region = mm_iommu_hold_rm(mm, ua, page_shift);
-		if (!region)
-			return 0;
-		counts->region[i] = region;
-		counts->n[i] = 0;
-		counts->nr++;
-		if (!mm_iommu_registered_rm(region))
-			return 0;
-	}
-	region = counts->region[i];
-	/* The last block may end before the IOMMU page does. */
-	if (!((region->last - ua + 1) >> page_shift))
-		return 0;
-	counts->n[i]++;
-	if (item & TCE_PCI_WRITE)
-		mm_iommu_mark_written(region);
-	return mm_iommu_blocks_hpa(&region->blocks, ua) |
-	       (item & IOMMU_TCE_PERMS);
-}
-
-/* Find the region of a TCE that will be replaced.  Return: whether its count can be dropped. */
-static __always_inline bool rm_old(struct rm_counts *counts,
-				   struct mm_struct *mm, unsigned long owner)
-{
-	unsigned int i = rm_counts_find(counts, owner);
-	struct mm_iommu_region *region;
-
-	if (i == RM_REGIONS)
-		return false;
-	if (i == counts->nr) {
-		region = mm_iommu_region_of_rm(mm, owner);
-		if (!region || !mm_iommu_registered_rm(region))
-			return false;
-		counts->region[i] = region;
-		counts->n[i] = 0;
-		counts->nr++;
-	}
-	counts->n[i]++;
-	return true;
-}
-
-static __always_inline bool rm_olds(struct rm_counts *counts,
-				    struct mm_struct *mm,
-				    const struct iommu_tce_rm *rm)
-{
-	unsigned int i;
-
-	for (i = 0; i < rm->n; i++)
-		if (rm->tces[i] && !rm_old(counts, mm, rm->owners[i]))
-			return false;
-	return true;
+	if (i < counts->nr || i == RM_REGIONS)
+		return i;
+	if (ua & ((1UL << page_shift) - 1))
+		return RM_REGIONS;
+	region = mm_iommu_hold_rm(mm, ua, page_shift);
+	return region ? rm_counts_add(counts, region) : RM_REGIONS;
 }
 
 /* Count all new TCEs in their regions, or none. */
@@ -143,26 +108,111 @@ static __always_inline bool rm_holds(struct rm_counts *counts,
 				     unsigned int n, unsigned int page_shift,
 				     u64 *tces)
 {
-	unsigned int i;
+	unsigned int i, slot, done;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n; i += done) {
+		done = 1;
 		tces[i] = 0;
-		if (!(items[i] & IOMMU_TCE_PERMS))
+		if (!(items[i] & ITEM_PERMS))
 			continue;
-		tces[i] = rm_hold(counts, mm, items[i], page_shift);
-		if (!tces[i])
-			break;
+		slot = rm_hold(counts, mm, items[i] & ~ITEM_PERMS, page_shift);
+		if (slot == RM_REGIONS)
+			goto drop;
+		done = tce_items_in(counts->region[slot], page_shift, items + i,
+				    n - i, tces + i);
+		if (!done)
+			goto drop;
+		counts->n[slot] += done;
 	}
-	if (i == n) {
-		for (i = 0; i < counts->nr; i++)
+	for (i = 0; i < counts->nr; i++)
+		if (counts->n[i] > 1)
 			raw_atomic_long_add((long)counts->n[i] - 1,
 					    &counts->region[i]->mapped);
-		return true;
-	}
+	return true;
+drop:
 	for (i = 0; i < counts->nr; i++)
 		mm_iommu_drop_rm(counts->region[i], 1);
 	counts->nr = 0;
 	return false;
+}
+
+/* Find the region of a TCE that will be replaced.  Return: as rm_hold(). */
+static __always_inline unsigned int
+rm_old(struct rm_counts *counts, struct mm_struct *mm, unsigned long owner)
+{
+	const unsigned int i = rm_counts_find(counts, owner);
+	struct mm_iommu_region *region;
+
+	if (i < counts->nr || i == RM_REGIONS)
+		return i;
+	region = mm_iommu_region_of_rm(mm, owner);
+	return region && mm_iommu_registered_rm(region) ?
+		       rm_counts_add(counts, region) :
+		       RM_REGIONS;
+}
+
+/* Find the regions of all TCEs that will be replaced.  Return: whether that was possible. */
+static __always_inline bool rm_olds(struct rm_counts *counts,
+				    struct mm_struct *mm, const __be64 *tces,
+				    const u64 *owners, unsigned int n)
+{
+	unsigned int i = 0, slot, from;
+	u64 start, end;
+
+	while (i < n) {
+		if (!tces[i]) {
+			i++;
+			continue;
+		}
+		slot = rm_old(counts, mm, owners[i]);
+		if (slot == RM_REGIONS)
+			return false;
+		start = counts->region[slot]->ua;
+		end = mm_iommu_region_size(counts->region[slot]) - 1;
+		for (from = i++; i < n; i++)
+			if (!tces[i] || owners[i] - start > end)
+				break;
+		counts->n[slot] += i - from;
+	}
+	return true;
+}
+
+static __always_inline int rm_change(struct iommu_table *tbl,
+				     struct mm_struct *mm, unsigned long entry,
+				     unsigned int n, const u64 *items)
+{
+	const struct iommu_table_ops *ops = tbl->it_ops;
+	struct iommu_tce_rm rm = { .entry = entry, .n = n };
+	/* To clear them takes 130 instructions, by a function that is not ours. */
+	struct rm_counts new __uninitialized, old __uninitialized;
+	u64 tces[IOMMU_TCE_RM_MAX] __uninitialized;
+	int ret;
+
+	new.nr = 0;
+	old.nr = 0;
+	if (!ops->begin_rm)
+		return -EAGAIN;
+	if (items && !rm_holds(&new, mm, items, n, tbl->it_page_shift, tces))
+		goto refuse;
+	if (!ops->begin_rm(tbl, &rm))
+		goto refuse;
+	if (!rm_olds(&old, mm, rm.tces, rm.owners, n)) {
+		ops->cancel_rm(&rm);
+		goto refuse;
+	}
+	ret = ops->commit_rm(tbl, &rm, items ? tces : NULL, items);
+	if (!ret)
+		rm_counts_drop(&old);
+	return ret;
+refuse:
+	rm_counts_drop(&new);
+	return -EAGAIN;
+}
+
+static noinstr int rm_change_one(struct iommu_table *tbl, struct mm_struct *mm,
+				 unsigned long entry, const u64 *items)
+{
+	return rm_change(tbl, mm, entry, 1, items);
 }
 
 /**
@@ -183,30 +233,6 @@ noinstr int iommu_tce_change_rm(struct iommu_table *tbl, struct mm_struct *mm,
 				unsigned long entry, unsigned int n,
 				const u64 *items)
 {
-	const struct iommu_table_ops *ops = tbl->it_ops;
-	struct iommu_tce_rm rm = { .entry = entry, .n = n };
-	/* To clear them takes 130 instructions, by a function that is not ours. */
-	struct rm_counts new __uninitialized, old __uninitialized;
-	u64 tces[IOMMU_TCE_RM_MAX] __uninitialized;
-	int ret;
-
-	new.nr = 0;
-	old.nr = 0;
-	if (!ops->begin_rm)
-		return -EAGAIN;
-	if (items && !rm_holds(&new, mm, items, n, tbl->it_page_shift, tces))
-		goto refuse;
-	if (!ops->begin_rm(tbl, &rm))
-		goto refuse;
-	if (!rm_olds(&old, mm, &rm)) {
-		ops->cancel_rm(&rm);
-		goto refuse;
-	}
-	ret = ops->commit_rm(tbl, &rm, items ? tces : NULL, items);
-	if (!ret)
-		rm_counts_drop(&old);
-	return ret;
-refuse:
-	rm_counts_drop(&new);
-	return -EAGAIN;
+	return n == 1 ? rm_change_one(tbl, mm, entry, items) :
+			rm_change(tbl, mm, entry, n, items);
 }

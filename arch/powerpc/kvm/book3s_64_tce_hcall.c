@@ -79,64 +79,11 @@ static bool find_memory(struct kvm *kvm, u64 gpa, u64 bytes,
 	return guest_memory_find(kvm_memslots(kvm), gpa, bytes, memory);
 }
 
-/*
- * Turn the TCEs of a call from @i on into items, as long as they are in the
- * memslot of the first one.  Lists mostly have runs, so the innermost loop only
- * compares a TCE with the one that would continue the run.  Return: where it
- * ended, @i if nothing could be done.
- */
-static unsigned int make_items_in(const struct tce_call *call, unsigned int i)
-{
-	const unsigned int page_shift = call->liobn->page_shift;
-	const u64 page = 1ULL << page_shift;
-	const u64 low = (page - 1) & ~TCE_PERMS;
-	const u64 *tces = call->tces;
-	const unsigned int n = call->n;
-	u64 *items = call->items;
-	struct guest_memory found;
-	u64 offset, tce, item;
-	unsigned long run;
-
-	if (!find_memory(call->kvm, tces[i] & ~TCE_PERMS, page, &found))
-		return i;
-	while (i < n) {
-		tce = tces[i];
-		/* Permissions are low bits, so they are those of @offset, too. */
-		offset = tce - found.gpa;
-		if ((offset & ~TCE_PERMS) > found.last || tce & low ||
-		    !(tce & TCE_PERMS))
-			break;
-		item = found.ua + array_index_nospec(offset, found.last + page);
-		items[i++] = item;
-		run = (found.last - (offset & ~TCE_PERMS)) >> page_shift;
-		run = min_t(unsigned long, run, n - i);
-		for (; run; run--, i++) {
-			tce += page;
-			item += page;
-			if (tces[i] != tce)
-				break;
-			items[i] = item;
-		}
-	}
-	return i;
-}
-
-/* Turn all TCEs of a call into items.  Return: whether that was possible. */
 static bool make_items(const struct tce_call *call)
 {
-	unsigned int i = 0, from;
-
-	while (i < call->n) {
-		if (!(call->tces[i] & TCE_PERMS)) {
-			call->items[i++] = 0;
-			continue;
-		}
-		from = i;
-		i = make_items_in(call, i);
-		if (i == from)
-			return false;
-	}
-	return true;
+	return guest_memory_items(kvm_memslots(call->kvm),
+				  call->liobn->page_shift, call->tces, call->n,
+				  call->items);
 }
 
 /* ---- views ---- */

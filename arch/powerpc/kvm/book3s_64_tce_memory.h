@@ -6,6 +6,7 @@
 #include <linux/kvm_host.h>
 #include <linux/nospec.h>
 
+#include <asm/iommu_tce.h>
 #include <asm/page.h>
 
 /**
@@ -44,6 +45,68 @@ guest_memory_ua(const struct guest_memory *memory, u64 gpa)
 {
 	return memory->ua +
 	       array_index_nospec(gpa - memory->gpa, memory->last + 1);
+}
+
+/*
+ * Turn @n TCEs of a guest into items (&struct iommu_tce_list), as long as they are
+ * in the memslot of the first one.  Lists mostly have runs, so the innermost loop
+ * only compares a TCE with the one that would continue the run.  Return: how many,
+ * 0 if nothing could be done.
+ */
+static __always_inline unsigned int
+guest_memory_items_in(struct kvm_memslots *slots, unsigned int page_shift,
+		      const u64 *tces, unsigned int n, u64 *items)
+{
+	const u64 page = 1ULL << page_shift;
+	const u64 low = (page - 1) & ~IOMMU_TCE_PERMS;
+	struct guest_memory found;
+	u64 offset, tce, item;
+	unsigned long run;
+	unsigned int i = 0;
+
+	if (!guest_memory_find(slots, tces[0] & ~IOMMU_TCE_PERMS, page, &found))
+		return 0;
+	while (i < n) {
+		tce = tces[i];
+		/* Permissions are low bits, so they are those of @offset, too. */
+		offset = tce - found.gpa;
+		if ((offset & ~IOMMU_TCE_PERMS) > found.last || tce & low ||
+		    !(tce & IOMMU_TCE_PERMS))
+			break;
+		item = found.ua + array_index_nospec(offset, found.last + page);
+		items[i++] = item;
+		run = (found.last - (offset & ~IOMMU_TCE_PERMS)) >> page_shift;
+		run = min_t(unsigned long, run, n - i);
+		for (; run; run--, i++) {
+			tce += page;
+			item += page;
+			if (tces[i] != tce)
+				break;
+			items[i] = item;
+		}
+	}
+	return i;
+}
+
+/* Turn all of @n TCEs into items; such without permissions become 0.  Return: if possible. */
+static __always_inline bool
+guest_memory_items(struct kvm_memslots *slots, unsigned int page_shift,
+		   const u64 *tces, unsigned int n, u64 *items)
+{
+	unsigned int i = 0, done;
+
+	while (i < n) {
+		if (!(tces[i] & IOMMU_TCE_PERMS)) {
+			items[i++] = 0;
+			continue;
+		}
+		done = guest_memory_items_in(slots, page_shift, tces + i, n - i,
+					     items + i);
+		if (!done)
+			return false;
+		i += done;
+	}
+	return true;
 }
 
 #endif /* _POWERPC_KVM_BOOK3S_64_TCE_MEMORY_H */

@@ -108,30 +108,6 @@ static __always_inline u64 *rm_words(struct kvm *kvm, u64 number, u64 ioba,
 	return kvm_tce_view(liobn, *index);
 }
 
-/* Turn TCEs into items, as make_items() does.  Return: whether that was possible. */
-static __always_inline bool rm_items(struct kvm *kvm, unsigned int page_shift,
-				     const u64 *tces, u64 *items,
-				     unsigned int n)
-{
-	const u64 page = 1ULL << page_shift;
-	struct guest_memory memory;
-	unsigned int i;
-	u64 gpa;
-
-	for (i = 0; i < n; i++) {
-		items[i] = 0;
-		if (!(tces[i] & TCE_PERMS))
-			continue;
-		gpa = tces[i] & ~TCE_PERMS;
-		if (gpa & (page - 1) ||
-		    !guest_memory_find(rm_memslots(kvm), gpa, page, &memory))
-			return false;
-		items[i] = guest_memory_ua(&memory, gpa) |
-			   (tces[i] & TCE_PERMS);
-	}
-	return true;
-}
-
 /* Change entries in the table of a window, if it has one.  @items may be NULL to clear them. */
 static __always_inline bool rm_change(const struct kvm_tce_liobn *liobn,
 				      unsigned long index, unsigned int n,
@@ -160,7 +136,9 @@ static __always_inline long rm_put(struct kvm *kvm, u64 number, u64 ioba,
 	u64 *words;
 
 	words = rm_words(kvm, number, ioba, n, &liobn, &index);
-	if (!words || !rm_items(kvm, liobn->page_shift, tces, items, n) ||
+	if (!words ||
+	    !guest_memory_items(rm_memslots(kvm), liobn->page_shift, tces, n,
+				items) ||
 	    !rm_change(liobn, index, n, items))
 		return H_TOO_HARD;
 	for (i = 0; i < n; i++)

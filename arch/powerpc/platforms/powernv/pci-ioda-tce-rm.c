@@ -132,25 +132,42 @@ noinstr void pnv_tce_cancel_rm(struct iommu_tce_rm *rm)
 }
 
 /* Write the TCEs and owners.  Return: whether a valid TCE came or went. */
-static __always_inline bool rm_write(const struct iommu_tce_rm *rm,
-				     const u64 *tces, const u64 *owners)
+static __always_inline bool rm_fill(const struct iommu_tce_rm *rm,
+				    const u64 *tces, const u64 *owners)
 {
-	u64 tce = 0, owner = 0, changed = 0;
+	const unsigned int n = rm->n;
+	u64 tce, old, changed = 0;
+	unsigned int i;
+	long used = 0;
+
+	for (i = 0; i < n; i++) {
+		tce = tces[i];
+		if (tce & TCE_PCI_WRITE)
+			tce |= TCE_PCI_READ; /* IODA2 has no write-only TCE */
+		old = tce_raw(&rm->tces[i]);
+		changed |= tce | old;
+		used += !!tce - !!old;
+		tce_store(&rm->tces[i], tce);
+		rm->owners[i] = tce ? owners[i] & ~PNV_TCE_VALID : 0;
+	}
+	*rm->used += used;
+	return changed;
+}
+
+/* Likewise, clear all. */
+static __always_inline bool rm_wipe(const struct iommu_tce_rm *rm)
+{
+	const unsigned int n = rm->n;
+	unsigned long used = 0;
 	unsigned int i;
 
-	for (i = 0; i < rm->n; i++) {
-		if (tces) {
-			tce = tces[i];
-			owner = tce ? owners[i] & ~PNV_TCE_VALID : 0;
-			if (tce & TCE_PCI_WRITE)
-				tce |= TCE_PCI_READ; /* IODA2 has no write-only TCE */
-		}
-		changed |= tce | tce_raw(&rm->tces[i]);
-		*rm->used += !!tce - !!tce_raw(&rm->tces[i]);
-		tce_store(&rm->tces[i], tce);
-		rm->owners[i] = owner;
+	for (i = 0; i < n; i++) {
+		used += !!tce_raw(&rm->tces[i]);
+		tce_store(&rm->tces[i], 0);
+		rm->owners[i] = 0;
 	}
-	return changed;
+	*rm->used -= used;
+	return used;
 }
 
 /* Make the PHB forget: see pnv_pci_ioda2_tce_invalidate_in(), and what tce_kill() says of nodes. */
@@ -221,7 +238,7 @@ static __always_inline int rm_kill(struct iommu_table *tbl,
 noinstr int pnv_tce_commit_rm(struct iommu_table *tbl, struct iommu_tce_rm *rm,
 			      const u64 *tces, const u64 *owners)
 {
-	bool stale = rm_write(rm, tces, owners);
+	bool stale = tces ? rm_fill(rm, tces, owners) : rm_wipe(rm);
 	int ret = 0;
 
 	arch_spin_unlock(rm->leaf);

@@ -373,6 +373,43 @@ static void more_regions_than_there_is_room_for_are_refused(struct kunit *test)
 	twins_end(test, twins);
 }
 
+/* Registered memory of three regions, two pages each, and what a list of eight has of it. */
+static const u8 mixed[][8] = {
+	{ 0, 0, 1, 1, 2, 3, 0, 1 }, { 2, 1, 1, 3, 0, 2, 2, 1 }, { 3, 3, 0, 1, 0, 1, 0, 0 },
+};
+
+static void runs_in_several_regions_are_counted(struct kunit *test)
+{
+	struct twins *twins = twins_begin(test, 1);
+	const unsigned long ua = area(test);
+	struct mm_iommu_region *regions[3];
+	unsigned int round, i, n[4];
+
+	for (i = 0; i < 3; i++)
+		regions[i] = region(test, ua + 3 * i * PAGE_SIZE, 2);
+	for (round = 0; round < ARRAY_SIZE(mixed); round++) {
+		memset(n, 0, sizeof(n));
+		for (i = 0; i < 8; i++) {
+			n[mixed[round][i]]++;
+			twins->items[i] = mixed[round][i] == 3 ? 0 :
+				(regions[mixed[round][i]]->ua + i % 2 * PAGE_SIZE) | TCE_RW;
+		}
+		KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 0, 8, twins->items), 0);
+		KUNIT_EXPECT_EQ(test, map_virtual(twins, twins->virt, 0, 8), 0);
+		expect_alike(test, twins, 0, 8);
+		/* All that is held before the last one is given back. */
+		twins->items[8] = (ua + 2 * PAGE_SIZE) | TCE_RW;
+		KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 0, 9, twins->items), -EAGAIN);
+		for (i = 0; i < 3; i++)
+			KUNIT_EXPECT_EQ(test, atomic_long_read(&regions[i]->mapped), 1 + 2 * n[i]);
+	}
+	KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 0, 8, NULL), 0);
+	KUNIT_EXPECT_EQ(test, unmap(twins->virt, 0, 8), 0);
+	for (i = 0; i < 3; i++)
+		KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, regions[i]), 0);
+	twins_end(test, twins);
+}
+
 /* ---- with a PHB that is a page of memory, on any machine ---- */
 
 /*
@@ -528,6 +565,7 @@ static struct kunit_case rm_cases[] = {
 	KUNIT_CASE(memory_that_cannot_be_mapped_is_refused),
 	KUNIT_CASE(I8_old_memory_of_an_orphan_is_refused),
 	KUNIT_CASE(more_regions_than_there_is_room_for_are_refused),
+	KUNIT_CASE(runs_in_several_regions_are_counted),
 	KUNIT_CASE(a_phb_without_kills_by_stores_is_refused),
 	KUNIT_CASE(I1_table_of_groups_at_two_phbs_is_refused),
 	KUNIT_CASE(T13_kill_that_fails_breaks_the_table),
