@@ -34,7 +34,8 @@
  * @page_shift: log2 of the IOMMU page size
  *
  * Context: Real mode, see above.
- * Return: the region, its mapped count raised; NULL as for mm_iommu_hold().
+ * Return: the region, its mapped count raised; NULL as for mm_iommu_hold().  It was seen registered
+ * before, so mm_iommu_drop_rm() of this count and of more cannot fail until interrupts are enabled.
  */
 noinstr struct mm_iommu_region *mm_iommu_hold_rm(struct mm_struct *mm,
 						 unsigned long ua,

@@ -104,16 +104,20 @@ noinstr bool pnv_tce_begin_rm(struct iommu_table *tbl, struct iommu_tce_rm *rm)
 	rm->sync = rm_raw(&phb->tce_sync_lock);
 	if (!arch_spin_trylock(rm->leaf))
 		return false;
-	if (READ_ONCE(tbl->it_closed) || READ_ONCE(tbl->it_broken) ||
-	    !tce_walk(tbl, index, 0, &walk))
+	if (READ_ONCE(tbl->it_closed) || !tce_walk(tbl, index, 0, &walk))
 		goto unlock;
 	tce_place_find(tbl, index, &walk, rm->n, &place);
 	if (place.n != rm->n || !place.owners || !arch_spin_trylock(rm->sync))
 		goto unlock;
+	/* A kill in real mode fails under this lock, and may end later. */
+	if (READ_ONCE(tbl->it_broken) || phb->tce_sync_late)
+		goto unlock_sync;
 	rm->tces = place.tces;
 	rm->owners = place.owners;
 	rm->used = place.used;
 	return true;
+unlock_sync:
+	arch_spin_unlock(rm->sync);
 unlock:
 	arch_spin_unlock(rm->leaf);
 	return false;
@@ -191,7 +195,7 @@ static __always_inline void rm_kill_pe(const struct pnv_ioda_pe *pe,
 }
 
 /* As pnv_pci_phb3_tce_sync(), whose lock is held. */
-static __always_inline int rm_sync(const struct pnv_phb *phb)
+static __always_inline int rm_sync(struct pnv_phb *phb)
 {
 	const u64 complete =
 		(__force u64)cpu_to_be64(PHB3_DMA_READ_SYNC_COMPLETE);
@@ -203,6 +207,7 @@ static __always_inline int rm_sync(const struct pnv_phb *phb)
 		if (__raw_rm_readq(reg) & complete)
 			return 0;
 	} while (mftb() - start < RM_SYNC_US * tb_ticks_per_usec);
+	phb->tce_sync_late = true;
 	return -EIO;
 }
 

@@ -544,6 +544,7 @@ static void T13_kill_that_fails_breaks_the_table(struct kunit *test)
 
 	/* Nodes that are loose are forgotten with the whole PE. */
 	a.tbl->it_broken = false;
+	fake->phb.tce_sync_late = false;
 	atomic_inc(&a.tbl->it_loose);
 	KUNIT_EXPECT_EQ(test, change_rm(test, a.tbl, 2, 1, NULL), -EIO);
 	atomic_dec(&a.tbl->it_loose);
@@ -551,9 +552,86 @@ static void T13_kill_that_fails_breaks_the_table(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&a.region->mapped), 5);
 	/* What was empty, and is, needs no kill. */
 	a.tbl->it_broken = false;
+	fake->phb.tce_sync_late = false;
 	KUNIT_EXPECT_EQ(test, change_rm(test, a.tbl, 0, 3, NULL), 0);
 	pnv_pci_unlink_table_and_group(a.tbl, &fake->pe.table_group);
 	alone_end(test, &a, 3);
+}
+
+/* The new TCEs are there, and count like the old ones, which the hardware may use yet. */
+static void T13_kill_that_fails_keeps_old_and_new(struct kunit *test)
+{
+	struct fake *fake = fake_phb(test);
+	struct alone a = alone_begin(test);
+	const u64 items[] = { (a.region->ua + 2 * PAGE_SIZE) | TCE_RW, a.region->ua | TCE_RW };
+
+	link_fake(test, a.tbl, fake);
+	KUNIT_EXPECT_EQ(test, change_rm(test, a.tbl, 0, 2, items), -EIO);
+	KUNIT_EXPECT_EQ(test, owner_of(a.tbl, 0), a.region->ua + 2 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, owner_of(a.tbl, 1), a.region->ua);
+	KUNIT_EXPECT_EQ(test, census(a.tbl).tces, 4);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&a.region->mapped), 7);
+	pnv_pci_unlink_table_and_group(a.tbl, &fake->pe.table_group);
+	alone_end(test, &a, 2);
+}
+
+/* Another PE at the PHB of @fake. */
+static struct fake *second_pe(struct kunit *test, struct fake *fake)
+{
+	struct fake *other = fake_phb(test);
+
+	other->pe.phb = &fake->phb;
+	other->pe.pe_number = 0x7f;
+	return other;
+}
+
+/* The last of them is what the register shows. */
+static void T13_each_PE_of_the_table_is_killed(struct kunit *test)
+{
+	struct fake *fake = fake_phb(test), *other = second_pe(test, fake);
+	struct alone a = alone_begin(test);
+	const u64 kill = PHB3_TCE_KILL_INVAL_ONE | a.tbl->it_offset << PAGE_SHIFT;
+
+	link_fake(test, a.tbl, fake);
+	link_fake(test, a.tbl, other);
+	KUNIT_EXPECT_EQ(test, change_rm(test, a.tbl, 0, 1, NULL), -EIO);
+	KUNIT_EXPECT_EQ(test, reg(fake, PHB3_TCE_KILL), kill | 0x7f);
+	a.tbl->it_broken = false;
+	fake->phb.tce_sync_late = false;
+	pnv_pci_unlink_table_and_group(a.tbl, &fake->pe.table_group);
+	link_fake(test, a.tbl, fake);
+	KUNIT_EXPECT_EQ(test, change_rm(test, a.tbl, 1, 1, NULL), -EIO);
+	KUNIT_EXPECT_EQ(test, reg(fake, PHB3_TCE_KILL), (kill | 0x7e) + PAGE_SIZE);
+	pnv_pci_unlink_table_and_group(a.tbl, &fake->pe.table_group);
+	pnv_pci_unlink_table_and_group(a.tbl, &other->pe.table_group);
+	alone_end(test, &a, 2);
+}
+
+/* A sync that did not end in time ends later. Who comes next must not take that for his own. */
+static void I3_sync_begins_when_the_late_one_has_ended(struct kunit *test)
+{
+	struct fake *fake = fake_phb(test), *other = second_pe(test, fake);
+	struct alone a = alone_begin(test), b = alone_begin(test);
+	__be64 *sync = &fake->regs[PHB3_DMA_READ_SYNC / 8];
+
+	link_fake(test, a.tbl, fake);
+	link_fake(test, b.tbl, other);
+	KUNIT_EXPECT_EQ(test, change_rm(test, a.tbl, 0, 1, NULL), -EIO);
+	KUNIT_EXPECT_EQ(test, reg(fake, PHB3_DMA_READ_SYNC), PHB3_DMA_READ_SYNC_START);
+	/* Real mode waits for nobody. */
+	WRITE_ONCE(*sync, 0);
+	KUNIT_EXPECT_EQ(test, change_rm(test, b.tbl, 0, 1, NULL), -EAGAIN);
+	b.tbl->it_broken = true;	/* nothing to log */
+	KUNIT_EXPECT_EQ(test, pnv_pci_ioda2_tce_kill(b.tbl, b.tbl->it_offset, 1), -EIO);
+	KUNIT_EXPECT_EQ(test, reg(fake, PHB3_DMA_READ_SYNC), 0);
+	/* It ends, and the next one begins, which does not end either. */
+	WRITE_ONCE(*sync, cpu_to_be64(PHB3_DMA_READ_SYNC_COMPLETE));
+	KUNIT_EXPECT_EQ(test, pnv_pci_ioda2_tce_kill(b.tbl, b.tbl->it_offset, 1), -EIO);
+	KUNIT_EXPECT_EQ(test, reg(fake, PHB3_DMA_READ_SYNC), PHB3_DMA_READ_SYNC_START);
+	pnv_pci_unlink_table_and_group(a.tbl, &fake->pe.table_group);
+	pnv_pci_unlink_table_and_group(b.tbl, &other->pe.table_group);
+	alone_end(test, &a, 1);
+	alone_end(test, &b, 0);
 }
 
 static struct kunit_case rm_cases[] = {
@@ -569,6 +647,9 @@ static struct kunit_case rm_cases[] = {
 	KUNIT_CASE(a_phb_without_kills_by_stores_is_refused),
 	KUNIT_CASE(I1_table_of_groups_at_two_phbs_is_refused),
 	KUNIT_CASE(T13_kill_that_fails_breaks_the_table),
+	KUNIT_CASE(T13_kill_that_fails_keeps_old_and_new),
+	KUNIT_CASE(T13_each_PE_of_the_table_is_killed),
+	KUNIT_CASE(I3_sync_begins_when_the_late_one_has_ended),
 	{}
 };
 
