@@ -560,7 +560,8 @@ static int window_leave(struct spapr_tce_container *container, unsigned int num,
  * Context: Process, may sleep; takes windows_lock and the container's lock, but neither while
  * it empties.
  * Return: 0; -ENXIO without a group; -EINVAL when there is no such window; -EINTR after a fatal
- * signal; -EIO when firmware refuses: the window stays, and is empty.
+ * signal; -EIO when firmware refuses: the window stays, and is empty but for what a hypercall that
+ * was under way may put there yet.
  */
 int spapr_tce_window_remove(struct spapr_tce_container *container, u64 start)
 {

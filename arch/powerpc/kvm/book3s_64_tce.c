@@ -16,8 +16,8 @@
  * hypercalls but H_GET_TCE go to user space, which has removed the window and
  * knows what to do.
  *
- * Nothing here waits for hypercalls.  What they may use is freed when they are
- * over (&struct kvm_tce_end).
+ * Who lets go of something here does not wait for hypercalls.  What they may use
+ * is freed when they are over (&struct kvm_tce_end).
  */
 
 #include <linux/anon_inodes.h>
@@ -28,6 +28,8 @@
 #include <linux/module.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
+#include <linux/srcu.h>
+#include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 
 #include <asm/kvm_ppc.h>
@@ -45,11 +47,13 @@ static void end_rcu(struct rcu_head *rcu)
 		queue_work(ends, &tce->end);
 }
 
-/* Do what @fn does when all hypercalls of the VM that run now are over.  Context: Any. */
+/*
+ * Do what @fn does when all hypercalls of the VM that run now are over.  The VM is freed after that
+ * (kvm_tce_destroy_vm()).  Context: Any.
+ */
 static void end_later(struct kvm_tce_end *end, struct kvm *kvm,
 		      void (*fn)(struct kvm_tce_end *end))
 {
-	kvm_get_kvm(kvm);
 	end->kvm = kvm;
 	end->fn = fn;
 	call_srcu(&kvm->srcu, &end->rcu, end_rcu);
@@ -60,23 +64,25 @@ static void end_work(struct work_struct *work)
 {
 	struct kvm *kvm = container_of(work, struct kvm, arch.tce.end);
 	struct kvm_tce_end *end, *next;
-	unsigned int refs = 0;
 
 	llist_for_each_entry_safe(end, next,
 				  llist_del_all(&kvm->arch.tce.ended), node) {
 		end->fn(end);
-		refs++;
 		cond_resched();
 	}
-	/* The last one may free the VM. */
-	while (refs--)
-		kvm_put_kvm(kvm);
 }
 
 void kvm_tce_init_vm(struct kvm *kvm)
 {
 	mutex_init(&kvm->arch.tce.lock);
 	INIT_WORK(&kvm->arch.tce.end, end_work);
+}
+
+/* Finish what is over.  Neither windows nor vCPUs are left, so that takes a grace period, no more. */
+void kvm_tce_destroy_vm(struct kvm *kvm)
+{
+	srcu_barrier(&kvm->srcu);
+	flush_work(&kvm->arch.tce.end);
 }
 
 int kvm_tce_init(void)
@@ -103,12 +109,14 @@ static unsigned long view_directories(u64 size)
 	return DIV_ROUND_UP(view_pages(size), KVM_TCE_PER_PAGE);
 }
 
+/* User space that knows what a window is charged counts on this much beside the pages. */
+#define VIEW_HEAD_BYTES 120
+
 /* Pages of locked_vm for a window: its view when full, and what finds it. */
 static unsigned long view_charge(u64 size)
 {
 	unsigned long pages = view_pages(size);
-	unsigned long bytes =
-		sizeof(struct kvm_tce_liobn) + pages * sizeof(u64 *);
+	unsigned long bytes = VIEW_HEAD_BYTES + pages * sizeof(u64 *);
 
 	return pages + DIV_ROUND_UP(bytes, PAGE_SIZE);
 }
@@ -191,6 +199,12 @@ static int view_mmap(struct file *file, struct vm_area_struct *vma)
 
 /* ---- links ---- */
 
+/*
+ * A page fault of a guest may hold up the end of links for as long as user space
+ * likes.  They are not charged, so there must not be more than so many.
+ */
+#define LINKS_ENDING_MAX 256
+
 static void link_put(struct kvm_tce_link *link)
 {
 	if (refcount_dec_and_test(&link->ref))
@@ -207,7 +221,11 @@ static void link_put_table(struct kvm_tce_end *end)
 
 static void link_gone(struct kvm_tce_end *end)
 {
+	struct kvm_tce *tce = &end->kvm->arch.tce;
+
 	link_put(container_of(end, struct kvm_tce_link, gone));
+	if (atomic_dec_return(&tce->links_ending) < LINKS_ENDING_MAX)
+		wake_up_var(&tce->links_ending);
 }
 
 /* Put the reference to the table, which the watch is off.  Context: Any. */
@@ -250,6 +268,7 @@ static void link_unlink(struct kvm_tce_link *link)
 	/* Who has found it goes on with the table. */
 	if (iommu_tce_unwatch(&link->watch))
 		link_put_later(link, link->tbl);
+	atomic_inc(&link->kvm->arch.tce.links_ending);
 	end_later(&link->gone, link->kvm, link_gone);
 }
 
@@ -378,6 +397,17 @@ static int set_link(struct kvm_tce_set *set, struct kvm_tce_liobn *liobn,
 	return 0;
 }
 
+/* Only here links are made, so nobody who lets go of one ever waits. */
+static int wait_for_links(struct kvm *kvm)
+{
+	atomic_t *ending = &kvm->arch.tce.links_ending;
+
+	return wait_var_event_killable(ending, atomic_read(ending) <
+						       LINKS_ENDING_MAX) ?
+		       -EINTR :
+		       0;
+}
+
 static int attach(struct kvm_tce_liobn *liobn, const struct iommu_group *group,
 		  struct iommu_table *tbl)
 {
@@ -407,7 +437,8 @@ static const struct file_operations liobn_fops;
  * Context: Process, may sleep.
  * Return: 0, also if they are linked already; -EBADF, -EINVAL when @tablefd is no window of
  * this VM, or @grp has no table for it that points to memory of this VM; -ENODEV when @grp is
- * not one of TCE tables, or its window is just going; -ENOMEM.
+ * not one of TCE tables, or its window is just going; -ENOMEM; -EINTR after a fatal signal, in a
+ * wait for the end of many earlier links.
  */
 long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
 				      struct iommu_group *grp)
@@ -425,6 +456,9 @@ long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
 		return -EINVAL;
 	if (!table_group)
 		return -ENODEV;
+	ret = wait_for_links(kvm);
+	if (ret)
+		return ret;
 	tbl = table_for(liobn, table_group);
 	if (!tbl)
 		return -EINVAL;

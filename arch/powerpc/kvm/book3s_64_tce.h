@@ -39,10 +39,10 @@
  * struct kvm_tce_end - work to do once hypercalls that run now are over
  * @rcu: waits for them
  * @node: in &kvm_tce.ended
- * @kvm: the VM, with a reference
+ * @kvm: the VM, which lives until @fn is done
  * @fn: does the work; may sleep
  *
- * Nobody waits for it: the caller may be closing a file on behalf of somebody else, or hold locks,
+ * Nobody waits for it but the end of the VM: the caller may be closing a file on behalf of somebody else, or hold locks,
  * and a hypercall may be behind a page fault that takes as long as user space likes.
  */
 struct kvm_tce_end {

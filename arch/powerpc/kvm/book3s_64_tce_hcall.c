@@ -123,6 +123,12 @@ static void write_view(const struct tce_call *call)
 	}
 }
 
+static void clear_view(const struct tce_call *call)
+{
+	memset(call->tces, 0, call->n * sizeof(*call->tces));
+	write_view(call);
+}
+
 /* ---- hardware tables ---- */
 
 /*
@@ -198,16 +204,32 @@ static bool map_items(const struct tce_call *call)
 	}
 	if (!ret && any_is_broken(targets, nr))
 		ret = clear_targets(call->kvm, targets, nr, call->n) ?: -EIO;
-	if (ret == -EIO) {
-		memset(call->tces, 0, call->n * sizeof(*call->tces));
-		write_view(call);
-	}
+	if (ret == -EIO)
+		clear_view(call);
 	return !ret;
+}
+
+/*
+ * Leave a call that cannot be to user space.  Real mode may have done it, and its kill failed, and
+ * user space has changed meanwhile what the call is about: the entries are cleared then, too.
+ */
+static long refuse_call(const struct tce_call *call)
+{
+	struct iommu_tce_target targets[MAX_LINKS] __uninitialized;
+	int nr = find_targets(call->liobn, call->index, targets);
+
+	if (nr > 0 && any_is_broken(targets, nr)) {
+		clear_targets(call->kvm, targets, nr, call->n);
+		clear_view(call);
+	}
+	return H_TOO_HARD;
 }
 
 static long put_tces(const struct tce_call *call)
 {
-	if (!make_items(call) || !make_view(call) || !map_items(call))
+	if (!make_items(call) || !make_view(call))
+		return refuse_call(call);
+	if (!map_items(call))
 		return H_TOO_HARD;
 	write_view(call);
 	return H_SUCCESS;
@@ -216,7 +238,7 @@ static long put_tces(const struct tce_call *call)
 /*
  * One entry, where that is simple: no page of the view to make, and one table
  * with pages as large as the guest's.  As put_tces(), and faster.
- * Return: H_SUCCESS, H_TOO_HARD; H_BUSY when it is not simple.
+ * Return: H_SUCCESS, H_TOO_HARD; H_BUSY when it is not simple, or cannot be.
  */
 static long put_one(struct kvm *kvm, struct kvm_tce_liobn *liobn,
 		    unsigned long index, u64 tce)
@@ -230,14 +252,14 @@ static long put_one(struct kvm *kvm, struct kvm_tce_liobn *liobn,
 	int ret;
 
 	link = list_first_or_null_rcu(&liobn->links, struct kvm_tce_link, next);
-	if (!word || !link || !list_is_last(&link->next, &liobn->links))
+	if (!word || !link || READ_ONCE(link->next.next) != &liobn->links)
 		return H_BUSY;
 	tbl = READ_ONCE(link->tbl);
 	if (!tbl || link->sub_shift)
 		return H_BUSY;
 	if (tce & TCE_PERMS) {
 		if (gpa & (page - 1) || !find_memory(kvm, gpa, page, &memory))
-			return H_TOO_HARD;
+			return H_BUSY;
 		item = guest_memory_ua(&memory, gpa) | (tce & TCE_PERMS);
 	}
 	clear.entry = liobn->offset + index;
@@ -320,10 +342,21 @@ static long copy_list(const struct tce_call *call, u64 gpa, unsigned long *ua)
 	return H_SUCCESS;
 }
 
+/* Return: as copy_list(); with no try @left also where the list is not in memory. */
+static long copy_and_put(const struct tce_call *call, u64 gpa,
+			 unsigned long *ua, unsigned int left)
+{
+	long ret = copy_list(call, gpa, ua);
+
+	if (ret == H_SUCCESS)
+		return put_tces(call);
+	return ret == H_BUSY && left ? H_BUSY : refuse_call(call);
+}
+
 static long put_list(struct tce_call *call, unsigned long number,
 		     unsigned long ioba, u64 gpa)
 {
-	unsigned int tries = 0;
+	unsigned int left = LIST_TRIES;
 	unsigned long ua;
 	long ret;
 	int idx;
@@ -332,15 +365,13 @@ static long put_list(struct tce_call *call, unsigned long number,
 		idx = srcu_read_lock(&call->kvm->srcu);
 		ret = begin_call(call, number, ioba);
 		if (ret == H_SUCCESS)
-			ret = copy_list(call, gpa, &ua);
-		if (ret == H_SUCCESS)
-			ret = put_tces(call);
+			ret = copy_and_put(call, gpa, &ua, left);
 		srcu_read_unlock(&call->kvm->srcu, idx);
 		if (ret != H_BUSY)
 			return ret;
-		if (++tries > LIST_TRIES ||
-		    fault_in_readable((char __user *)ua, LIST_BYTES))
-			return H_TOO_HARD;
+		left--;
+		if (fault_in_readable((char __user *)ua, LIST_BYTES))
+			left = 0;
 	}
 }
 
