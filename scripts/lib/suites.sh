@@ -105,7 +105,7 @@ powernv8() {
 	ours || return
 	real_mode || status=$?
 	real_addresses || status=$?
-	tests -vE "^($moving|spapr_tce_(kvm_|iommufd_)?fault|spapr_tce_kvm_(rm|random)|$everywhere)( |$)"
+	tests -vE "^($moving|spapr_tce_([a-z]+_)?fault|spapr_tce_kvm_(rm|random)|$everywhere)( |$)"
 	guest powernv8 "$B/kernel/vmlinux.boot" "$three powernv8" "${tests[@]}" || status=$?
 	tests -E "^$moving( |$)"
 	guest powernv8-moving "$B/kernel/vmlinux.boot" "$three -1 powernv8" "${tests[@]}" || status=$?
@@ -118,7 +118,7 @@ powernv9() {
 	local status=0
 	ours || return
 	# There would be nothing but skips without the debug kernel.
-	tests -vx 'spapr_tce_(kvm_|iommufd_)?fault'
+	tests -vx 'spapr_tce_([a-z]+_)?fault'
 	guest powernv9 "$B/kernel/vmlinux.boot" "$huge -d 5 -f powernv9" "${tests[@]}" || status=$?
 	guest powernv9-cma "$B/kernel/vmlinux.boot" '-m 4G -a kvm_cma_resv_ratio=60 powernv9' \
 		'spapr_tce_regions -f cma' || status=$?
@@ -130,13 +130,13 @@ long='spapr_tce_((kvm_)?(race.*|random|life)|sweep|errno|delay.*|orders|kvm_stop
 brief() {
 	make --no-print-directory programs || return
 	scripts/lib/build-kernel "$B/linux" "$B/kunit" configs/base.config configs/kunit.config || return
-	tests -vE "^(spapr_tce_(kvm_|iommufd_)?fault|$long)( |$)"
+	tests -vE "^(spapr_tce_([a-z]+_)?fault|$long)( |$)"
 	guest brief "$B/kunit/vmlinux.boot" "$huge -a kunit.enable=0 powernv9" "${tests[@]}"
 }
 # The host's drivers go through our tables here, too.  Its PHB is that of powernv9.
 powernv10() {
 	ours || return
-	tests -vE "^(spapr_tce_(kvm_|iommufd_)?fault|spapr_tce_eeh|$long)( |$)"
+	tests -vE "^(spapr_tce_([a-z]+_)?fault|spapr_tce_eeh|$long)( |$)"
 	guest powernv10 "$B/kernel/vmlinux.boot" "$huge -a iommu=nobypass powernv10" "${tests[@]}"
 }
 # The kernel's own tests, on a device that goes by /dev/iommu.  They take it for granted that a BAR
@@ -249,7 +249,7 @@ in_kasan='s/^spapr_tce_errno$/& -T bad_input_costs_nothing/
 	s/^spapr_tce_race_first$/& -T C6_the_mm_is_taken_once/'
 kasan() {
 	local skip=$in_kasan status=0
-	with kasan 7200 -vE '^spapr_tce_((kvm_)?fault|iommufd)' || status=$?
+	with kasan 7200 -vE '^spapr_tce_(((kvm|kill)_)?fault|iommufd)' || status=$?
 	iommufd_alone kasan 1800 || status=$?
 	return "$status"
 }

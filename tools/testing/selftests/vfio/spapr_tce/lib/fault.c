@@ -10,6 +10,8 @@
 #include "spapr_tce.h"
 
 #define FAILSLAB	"/sys/kernel/debug/failslab/"
+#define FAIL_FUNCTION	"/sys/kernel/debug/fail_function/"
+#define KILL		"opal_pci_tce_kill"
 #define FAIL_PAGE	"/sys/kernel/debug/fail_page_alloc/"
 
 const char *fault_begin(void)
@@ -63,4 +65,45 @@ enum outcome fault_broken(const char *what, int n, long got, long want)
 {
 	printf("# allocation %d: %s: %ld, should be %ld\n", n, what, got, want);
 	return BROKEN;
+}
+
+static int may_fail;
+
+static int set(const char *what, int value)
+{
+	char path[128], text[16];
+
+	snprintf(path, sizeof(path), FAIL_FUNCTION "%s", what);
+	snprintf(text, sizeof(text), "%d", value);
+	return spapr_write_file(path, text);
+}
+
+const char *fault_kills_begin(void)
+{
+	if (access(FAIL_FUNCTION KILL, F_OK) && spapr_write_file(FAIL_FUNCTION "inject", KILL))
+		return "the kernel does not let kills fail";
+	/* OPAL_HARDWARE, as a number without sign. */
+	if (spapr_write_file(FAIL_FUNCTION KILL "/retval", "0xfffffffffffffffa") ||
+	    spapr_write_file(FAIL_FUNCTION "task-filter", "Y") || set("verbose", 0) ||
+	    set("probability", 0) || spapr_write_file("/proc/self/make-it-fail", "1"))
+		return "kills cannot be made to fail";
+	return NULL;
+}
+
+void fault_kills(int skip, int times)
+{
+	if (set("space", skip + 1) || set("times", times) || set("probability", 100))
+		exit(BROKEN);
+	may_fail = times;
+}
+
+int fault_kills_end(void)
+{
+	char text[16] = "";
+	int fd = open(FAIL_FUNCTION "times", O_RDONLY);
+
+	if (set("probability", 0) || fd < 0 || read(fd, text, sizeof(text) - 1) < 1)
+		exit(BROKEN);
+	close(fd);
+	return may_fail - atoi(text);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Allocations that fail: the kernel fails the n-th allocation of a task that writes n to its
- * fail-nth.
+ * What fails on demand. The kernel fails the n-th allocation of a task that writes n to its
+ * fail-nth, and kills of TCEs for a task that says so.
  */
 #ifndef SPAPR_TCE_FAULT_H
 #define SPAPR_TCE_FAULT_H
@@ -33,6 +33,18 @@ bool fault_disarm(int armed);
 
 /* What is not as it should be, in words. */
 enum outcome fault_broken(const char *what, int n, long got, long want);
+
+/* Has kills fail when they are asked to; why there can be no such, or NULL. */
+const char *fault_kills_begin(void);
+
+/*
+ * From now on firmware refuses kills of the calling thread, after @skip calls and at most @times.
+ * One kill of some TCEs is two calls: what does not work for them is tried for all of the PE.
+ */
+void fault_kills(int skip, int times);
+
+/* No longer; how many calls have failed. */
+int fault_kills_end(void);
 
 /*
  * For a test with a variant, whose @least says how many allocations must fail with the call:

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kills that fail: the hardware may go on using a TCE that was replaced or cleared. Then the
+ * memory that it points to stays pinned for good, the window takes no TCE any more, and what
+ * the guest sees there is 0. All other memory, and the next window, are not affected.
+ *
+ * The kernel lets a kill fail without doing it. Each test really loses memory.
+ */
+#include "kvm_fixture.h"
+#include "lib/fault.h"
+
+#define PARTS		4
+#define PART		(4 * PAGE_64K)
+
+FIXTURE(kill_fault)
+{
+	struct guest g;
+	struct spapr_setup other;	/* has a second window behind LIOBN, or is -1 */
+};
+
+/* The memory in four regions; which of them the hardware may reach is told by UNREGISTER. */
+FIXTURE_SETUP(kill_fault)
+{
+	struct guest *g = &self->g;
+	const char *why = fault_kills_begin() ?: guest_begin(g, 1);
+	int i;
+
+	self->other.container = -1;
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, guest_linked_table(g, SHIFT_64K, SHIFT_64K));
+	ASSERT_EQ(0, spapr_unregister(g->c, g->mem, MEM_SIZE));
+	for (i = 0; i < PARTS; i++)
+		ASSERT_EQ(0, spapr_register(g->c, g->mem + i * PART, PART));
+}
+
+FIXTURE_TEARDOWN(kill_fault)
+{
+	if (self->other.container >= 0)
+		spapr_teardown(&self->other);
+	EXPECT_TRUE(guest_end(&self->g));
+}
+
+/* A bit for each part that the hardware may reach. */
+static unsigned int reached(struct guest *g)
+{
+	unsigned int i, parts = 0;
+
+	for (i = 0; i < PARTS; i++) {
+		if (spapr_unregister(g->c, g->mem + i * PART, PART))
+			parts |= 1 << i;
+		else if (spapr_register(g->c, g->mem + i * PART, PART))
+			return ~0U;
+	}
+	return parts;
+}
+
+/* The first page of a part. */
+static uint64_t part(const struct guest *g, unsigned int i)
+{
+	return tce_of(g, i * (PART / PAGE_64K));
+}
+
+static bool view_is_empty(struct guest *g)
+{
+	unsigned int i;
+
+	for (i = 0; i < 16; i++)
+		if (view(g, i))
+			return false;
+	return true;
+}
+
+/* The window is of no use any more, and @parts are lost with it; a new window is. */
+static void is_lost(struct __test_metadata *_metadata, struct guest *g, unsigned int parts)
+{
+	unsigned int i;
+
+	EXPECT_EQ(parts, reached(g));
+	EXPECT_TRUE(view_is_empty(g));
+	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 9), part(g, 3)));
+	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), 0));
+	EXPECT_EQ(H_TOO_HARD, map_eight(g));
+	EXPECT_EQ(H_TOO_HARD, unmap_eight(g));
+	EXPECT_TRUE(view_is_empty(g));
+	EXPECT_EQ(-EIO, spapr_map(g->c, g->base, g->mem + 3 * PART, PART, MAP_RW));
+	EXPECT_EQ(parts, reached(g));
+
+	EXPECT_EQ(0, spapr_remove(g->c, g->base));
+	EXPECT_EQ(parts, reached(g));
+	ASSERT_EQ(0, spapr_create(g->c, SHIFT_64K, WIN_SIZE, 1, &g->base));
+	EXPECT_EQ(0, vm_set(&g->vm, g->st.s.group, g->table));
+	EXPECT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 9), part(g, 3)));
+	EXPECT_EQ(parts | 8, reached(g));
+	EXPECT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 9), 0));
+	EXPECT_EQ(parts, reached(g));
+	for (i = 0; i < PARTS; i++) {
+		if (!(parts & 1 << i))
+			continue;
+		g->st.pins += PART / spapr_page_size();
+		g->st.vmlck += PART / KB;
+	}
+}
+
+TEST_F(kill_fault, T13_PUT)
+{
+	struct guest *g = &self->g;
+
+	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 0), part(g, 0)));
+	fault_kills(0, 2);
+	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), part(g, 1)));
+	EXPECT_EQ(2, fault_kills_end());
+	is_lost(_metadata, g, 1);
+}
+
+/* The new one cannot be taken back either. */
+TEST_F(kill_fault, T13_PUT_and_no_kill_works)
+{
+	struct guest *g = &self->g;
+
+	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 0), part(g, 0)));
+	fault_kills(0, 1000);
+	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), part(g, 1)));
+	EXPECT_LT(2, fault_kills_end());
+	is_lost(_metadata, g, 1 | 2);
+}
+
+TEST_F(kill_fault, T13_PUT_that_clears)
+{
+	struct guest *g = &self->g;
+
+	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 0), part(g, 2)));
+	fault_kills(0, 2);
+	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), 0));
+	EXPECT_EQ(2, fault_kills_end());
+	is_lost(_metadata, g, 4);
+}
+
+/* Old ones of two regions, new ones of another, in an order that is no run. */
+static long put_list(struct guest *g, unsigned int first, unsigned int second)
+{
+	unsigned int i;
+
+	for (i = 0; i < 8; i++)
+		vm_list_set(g->cpu, i, part(g, i & 1 ? first : second));
+	return vm_put_list(g->cpu, LIOBN, ioba(g, 0), 8);
+}
+
+TEST_F(kill_fault, T13_PUT_INDIRECT)
+{
+	struct guest *g = &self->g;
+
+	ASSERT_EQ(H_SUCCESS, put_list(g, 0, 1));
+	fault_kills(0, 2);
+	EXPECT_EQ(H_TOO_HARD, put_list(g, 2, 3));
+	EXPECT_EQ(2, fault_kills_end());
+	is_lost(_metadata, g, 1 | 2);
+}
+
+TEST_F(kill_fault, T13_PUT_INDIRECT_of_a_run)
+{
+	struct guest *g = &self->g;
+
+	ASSERT_EQ(H_SUCCESS, put_list(g, 2, 0));
+	fault_kills(0, 2);
+	EXPECT_EQ(H_TOO_HARD, map_eight(g));
+	EXPECT_EQ(2, fault_kills_end());
+	is_lost(_metadata, g, 1 | 4);
+}
+
+TEST_F(kill_fault, T13_STUFF)
+{
+	struct guest *g = &self->g;
+
+	ASSERT_EQ(H_SUCCESS, put_list(g, 0, 1));
+	fault_kills(0, 2);
+	EXPECT_EQ(H_TOO_HARD, unmap_eight(g));
+	EXPECT_EQ(2, fault_kills_end());
+	is_lost(_metadata, g, 1 | 2);
+}
+
+TEST_F(kill_fault, T13_MAP)
+{
+	struct guest *g = &self->g;
+
+	ASSERT_EQ(0, spapr_map(g->c, g->base, g->mem, PAGE_64K, MAP_RW));
+	fault_kills(0, 2);
+	EXPECT_EQ(-EIO, spapr_map(g->c, g->base, g->mem + PART, PAGE_64K, MAP_RW));
+	EXPECT_EQ(2, fault_kills_end());
+	EXPECT_EQ(0, spapr_unmap(g->c, g->base, PAGE_64K));
+	is_lost(_metadata, g, 1);
+}
+
+TEST_F(kill_fault, T13_UNMAP)
+{
+	struct guest *g = &self->g;
+
+	ASSERT_EQ(0, spapr_map(g->c, g->base, g->mem, 2 * PART, MAP_RW));
+	fault_kills(0, 2);
+	EXPECT_EQ(-EIO, spapr_unmap(g->c, g->base, 2 * PART));
+	EXPECT_EQ(2, fault_kills_end());
+	is_lost(_metadata, g, 1 | 2);
+}
+
+/* Two windows behind one LIOBN: the kill of the second one fails. */
+TEST_F(kill_fault, T13_second_of_two_windows)
+{
+	struct guest *g = &self->g;
+	struct spapr_device dev[2];
+	uint64_t start;
+
+	if (spapr_find_devices(dev, 2) < 2)
+		SKIP(return, "needs two groups");
+	ASSERT_EQ(0, spapr_setup(&self->other, &dev[1], VFIO_SPAPR_TCE_v2_IOMMU));
+	ASSERT_EQ(0, spapr_register(self->other.container, g->vm.low, VM_LOW_SIZE));
+	ASSERT_EQ(0, spapr_remove(self->other.container, 0));
+	ASSERT_EQ(0, spapr_create(self->other.container, SHIFT_64K, WIN_SIZE, 1, &start));
+	ASSERT_EQ(0, vm_add(&g->vm, self->other.group));
+	ASSERT_EQ(0, vm_set(&g->vm, self->other.group, g->table));
+	ASSERT_EQ(H_SUCCESS, put_list(g, 0, 1));
+	fault_kills(1, 2);
+	EXPECT_EQ(H_TOO_HARD, put_list(g, 2, 3));
+	EXPECT_EQ(2, fault_kills_end());
+	EXPECT_EQ(1 | 2, reached(g));
+	/* One of the two is broken, and so is what they are behind. */
+	EXPECT_EQ(H_TOO_HARD, map_eight(g));
+	EXPECT_TRUE(view_is_empty(g));
+	EXPECT_EQ(0, vm_del(&g->vm, self->other.group));
+	EXPECT_EQ(0, spapr_remove(self->other.container, start));
+	is_lost(_metadata, g, 1 | 2);
+}
+
+TEST_HARNESS_MAIN
