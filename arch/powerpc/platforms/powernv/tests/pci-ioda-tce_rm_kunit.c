@@ -608,7 +608,7 @@ static void T13_each_PE_of_the_table_is_killed(struct kunit *test)
 }
 
 /* A sync that did not end in time ends later. Who comes next must not take that for his own. */
-static void I3_sync_begins_when_the_late_one_has_ended(struct kunit *test)
+static void T13_sync_begins_when_the_late_one_has_ended(struct kunit *test)
 {
 	struct fake *fake = fake_phb(test), *other = second_pe(test, fake);
 	struct alone a = alone_begin(test), b = alone_begin(test);
@@ -649,7 +649,7 @@ static struct kunit_case rm_cases[] = {
 	KUNIT_CASE(T13_kill_that_fails_breaks_the_table),
 	KUNIT_CASE(T13_kill_that_fails_keeps_old_and_new),
 	KUNIT_CASE(T13_each_PE_of_the_table_is_killed),
-	KUNIT_CASE(I3_sync_begins_when_the_late_one_has_ended),
+	KUNIT_CASE(T13_sync_begins_when_the_late_one_has_ended),
 	{}
 };
 

@@ -250,6 +250,25 @@ TEST_F(end, C12_K11_files_closed_in_each_order)
 	}
 }
 
+/* By its name another VM would get no statistics, and whoever waits for the process its memory. */
+TEST_F(end, K11_vm_ends_with_its_last_file)
+{
+	struct guest *g = &self->g;
+	char name[64];
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "/sys/kernel/debug/kvm/%d-%d", getpid(), g->vm.fd);
+		ASSERT_EQ(0, access(name, F_OK));
+		ASSERT_EQ(H_SUCCESS, map_eight(g));
+		vm_close(&g->table);
+		vm_end(&g->vm);
+		EXPECT_NE(0, access(name, F_OK));
+		spapr_teardown(&g->st.s);
+		ASSERT_EQ(0, guest_again(g));
+	}
+}
+
 /* A child has all the files, too, and is the last to close them; the memory is its parent's. */
 TEST_F(end, K18_child_closes_last)
 {

@@ -118,4 +118,68 @@ TEST_F(stopped, K12_list_that_goes)
 	EXPECT_EQ(tce_of(g, 1), view(g, 1));
 }
 
+/* ---- a guest that user space holds up while the kernel resolves its page fault ---- */
+
+#define SETS		300
+#define SETS_AT_MOST	256	/* links that may wait for the fault, and so for hypercalls */
+
+static int fetch_code(struct held *held)
+{
+	struct vm_cpu *cpu = &stopped_guest->vm.cpu[1];
+
+	return vm_get(cpu, LIOBN, ioba(stopped_guest, 0), &cpu->r4);
+}
+
+static unsigned int sets;
+
+/* How many there have been when there are no more for a while. */
+static unsigned int sets_settled(void)
+{
+	unsigned int was, now = 0;
+
+	do {
+		was = now;
+		usleep(500000);
+		now = __atomic_load_n(&sets, __ATOMIC_RELAXED);
+	} while (was != now || !now);
+	return now;
+}
+
+static int set_again_and_again(struct held *held)
+{
+	struct guest *g = stopped_guest;
+	int ret = 0;
+
+	for (sets = 0; sets < SETS && !ret; __atomic_add_fetch(&sets, 1, __ATOMIC_RELAXED))
+		ret = vm_del(&g->vm, g->st.s.group) ?: guest_add_and_set(g);
+	return ret;
+}
+
+/* Memory of links is not charged, so not any number of them may wait. */
+TEST_F(stopped, K18_links_do_not_pile_up)
+{
+	struct held code = { .mem = self->g.vm.low }, setter = { };
+	const long page = spapr_page_size();
+	struct guest *g = &self->g;
+	char *copy = malloc(page);
+
+	ASSERT_EQ(H_SUCCESS, held_end(&self->held));
+	memcpy(copy, code.mem, page);
+	ASSERT_EQ(0, held_hole(&code, 0));
+	ASSERT_EQ(0, madvise(code.mem, page, MADV_DONTNEED));
+	code.mem = copy;
+	ASSERT_EQ(0, held_begin_there(&code, g->c, fetch_code));
+	ASSERT_EQ(0, held_start(&setter, g->c, set_again_and_again));
+	EXPECT_LE(sets_settled(), SETS_AT_MOST);
+	EXPECT_TRUE(held_sleeps(&setter));
+	/* Who lets go does not wait. */
+	EXPECT_EQ(0, prompt(close(g->table)));
+	g->table = -1;
+	EXPECT_EQ(H_SUCCESS, held_end(&code));
+	pthread_join(setter.thread, NULL);
+	EXPECT_NE(0, setter.ret);
+	EXPECT_EQ(0, spapr_unmap(g->c, g->base, WIN_SIZE));
+	free(copy);
+}
+
 TEST_HARNESS_MAIN
