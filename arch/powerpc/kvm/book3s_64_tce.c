@@ -446,8 +446,11 @@ long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
 	struct iommu_table_group *table_group = iommu_group_get_iommudata(grp);
 	struct kvm_tce_liobn *liobn;
 	struct iommu_table *tbl;
-	int ret;
+	int ret = wait_for_links(kvm);
 
+	/* Who closes the window meanwhile need not wait. */
+	if (ret)
+		return ret;
 	CLASS(fd, f)(tablefd);
 	if (fd_empty(f))
 		return -EBADF;
@@ -456,9 +459,6 @@ long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
 		return -EINVAL;
 	if (!table_group)
 		return -ENODEV;
-	ret = wait_for_links(kvm);
-	if (ret)
-		return ret;
 	tbl = table_for(liobn, table_group);
 	if (!tbl)
 		return -EINVAL;

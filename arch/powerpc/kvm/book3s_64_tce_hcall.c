@@ -202,8 +202,10 @@ static bool map_items(const struct tce_call *call)
 		nr = ret;
 		ret = iommu_tce_map_list(targets, nr, &list);
 	}
-	if (!ret && any_is_broken(targets, nr))
-		ret = clear_targets(call->kvm, targets, nr, call->n) ?: -EIO;
+	if (ret != -EIO && any_is_broken(targets, nr)) {
+		clear_targets(call->kvm, targets, nr, call->n);
+		ret = -EIO;
+	}
 	if (ret == -EIO)
 		clear_view(call);
 	return !ret;
@@ -267,7 +269,7 @@ static long put_one(struct kvm *kvm, struct kvm_tce_liobn *liobn,
 	if (ret == -EAGAIN)
 		return H_BUSY;
 	/* What map_items() says of failures goes for this, too. */
-	if ((!ret || ret == -EIO) && iommu_tce_is_broken(tbl))
+	if (iommu_tce_is_broken(tbl))
 		ret = -EIO;
 	if (ret == -EIO)
 		iommu_tce_unmap(tbl, &clear);

@@ -22,7 +22,7 @@ FIXTURE(kill_fault)
 FIXTURE_SETUP(kill_fault)
 {
 	struct guest *g = &self->g;
-	const char *why = fault_kills_begin() ?: guest_begin(g, 1);
+	const char *why = guest_begin(g, 1) ?: fault_kills_begin();
 	int i;
 
 	self->other.container = -1;
@@ -36,6 +36,7 @@ FIXTURE_SETUP(kill_fault)
 
 FIXTURE_TEARDOWN(kill_fault)
 {
+	fault_kills_off();
 	if (self->other.container >= 0)
 		spapr_teardown(&self->other);
 	EXPECT_TRUE(guest_end(&self->g));
@@ -208,6 +209,67 @@ TEST_F(kill_fault, T13_UNMAP)
 	EXPECT_EQ(-EIO, spapr_unmap(g->c, g->base, 2 * PART));
 	EXPECT_EQ(2, fault_kills_end());
 	is_lost(_metadata, g, 1 | 2);
+}
+
+/*
+ * A kill that has failed in real mode nobody has told the guest. If the same call is no good any
+ * more when it comes again, the entry goes all the same.
+ */
+static void refused(struct __test_metadata *_metadata, struct guest *g, uint64_t tce, int list)
+{
+	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 0), part(g, 0)));
+	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 5), part(g, 1)));
+	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 6), part(g, 2)));
+	fault_kills(0, 2);
+	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), 0));
+	EXPECT_EQ(2, fault_kills_end());
+	EXPECT_EQ(1 | 2 | 4, reached(g));
+	vm_list_fill(g->cpu, 2, tce, PAGE_64K);
+	EXPECT_EQ(H_TOO_HARD, list ? vm_put_list(g->cpu, LIOBN, ioba(g, 5), 2) :
+				     vm_put(g->cpu, LIOBN, ioba(g, 5), tce));
+	EXPECT_EQ(0, view(g, 5));
+	EXPECT_EQ(list ? 1 : 1 | 4, reached(g));
+	EXPECT_EQ(list ? 0 : part(g, 2), view(g, 6));
+	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 6), 0));
+	is_lost(_metadata, g, 1);
+}
+
+#define OUTSIDE		(16 * GUEST_MEM | TCE_RW)
+#define UNREGISTERED	((GUEST_MEM + PARTS * PART) | TCE_RW)
+
+TEST_F(kill_fault, T13_PUT_of_no_memory)
+{
+	refused(_metadata, &self->g, OUTSIDE, 0);
+}
+
+TEST_F(kill_fault, T13_PUT_of_what_is_not_registered)
+{
+	refused(_metadata, &self->g, UNREGISTERED, 0);
+}
+
+TEST_F(kill_fault, T13_PUT_INDIRECT_of_no_memory)
+{
+	refused(_metadata, &self->g, OUTSIDE, 1);
+}
+
+TEST_F(kill_fault, T13_PUT_INDIRECT_of_what_is_not_registered)
+{
+	refused(_metadata, &self->g, UNREGISTERED, 1);
+}
+
+/* The list itself is nowhere. */
+TEST_F(kill_fault, T13_PUT_INDIRECT_without_a_list)
+{
+	struct guest *g = &self->g;
+
+	ASSERT_EQ(H_SUCCESS, put_list(g, 0, 1));
+	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 9), part(g, 2)));
+	fault_kills(0, 2);
+	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 9), 0));
+	EXPECT_EQ(2, fault_kills_end());
+	EXPECT_EQ(H_TOO_HARD, vm_hcall(g->cpu, H_PUT_TCE_INDIRECT, LIOBN, ioba(g, 0),
+				       16 * GUEST_MEM, 8));
+	is_lost(_metadata, g, 4);
 }
 
 /* Two windows behind one LIOBN: the kill of the second one fails. */

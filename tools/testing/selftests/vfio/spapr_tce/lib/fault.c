@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See fault.h. */
 #include <fcntl.h>
+#include <sys/auxv.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,6 +81,10 @@ static int set(const char *what, int value)
 
 const char *fault_kills_begin(void)
 {
+	const char *platform = (const char *)getauxval(AT_PLATFORM);
+
+	if (platform && !strncmp(platform, "power8", 6))
+		return "kills are stores here";
 	if (access(FAIL_FUNCTION KILL, F_OK) && spapr_write_file(FAIL_FUNCTION "inject", KILL))
 		return "the kernel does not let kills fail";
 	/* OPAL_HARDWARE, as a number without sign. */
@@ -95,6 +100,12 @@ void fault_kills(int skip, int times)
 	if (set("space", skip + 1) || set("times", times) || set("probability", 100))
 		exit(BROKEN);
 	may_fail = times;
+}
+
+void fault_kills_off(void)
+{
+	set("probability", 0);
+	spapr_write_file(FAIL_FUNCTION "inject", "!" KILL);
 }
 
 int fault_kills_end(void)

@@ -46,6 +46,9 @@ void fault_kills(int skip, int times);
 /* No longer; how many calls have failed. */
 int fault_kills_end(void);
 
+/* Never again: fail-nth would count these calls, too. */
+void fault_kills_off(void);
+
 /*
  * For a test with a variant, whose @least says how many allocations must fail with the call:
  * @_one, an outcome that depends on @n, in a child for each n until there is nothing more to fail.
