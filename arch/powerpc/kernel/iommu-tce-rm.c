@@ -179,13 +179,12 @@ static __always_inline bool rm_olds(struct rm_counts *counts,
 
 static __always_inline int rm_change(struct iommu_table *tbl,
 				     struct mm_struct *mm, unsigned long entry,
-				     unsigned int n, const u64 *items)
+				     unsigned int n, const u64 *items, u64 *tces)
 {
 	const struct iommu_table_ops *ops = tbl->it_ops;
 	struct iommu_tce_rm rm = { .entry = entry, .n = n };
 	/* To clear them takes 130 instructions, by a function that is not ours. */
 	struct rm_counts new __uninitialized, old __uninitialized;
-	u64 tces[IOMMU_TCE_RM_MAX] __uninitialized;
 	int ret;
 
 	new.nr = 0;
@@ -212,7 +211,18 @@ refuse:
 static noinstr int rm_change_one(struct iommu_table *tbl, struct mm_struct *mm,
 				 unsigned long entry, const u64 *items)
 {
-	return rm_change(tbl, mm, entry, 1, items);
+	u64 tce;
+
+	return rm_change(tbl, mm, entry, 1, items, &tce);
+}
+
+static noinstr int rm_change_many(struct iommu_table *tbl, struct mm_struct *mm,
+				  unsigned long entry, unsigned int n,
+				  const u64 *items)
+{
+	u64 tces[IOMMU_TCE_RM_MAX] __uninitialized;
+
+	return rm_change(tbl, mm, entry, n, items, tces);
 }
 
 /**
@@ -234,5 +244,5 @@ noinstr int iommu_tce_change_rm(struct iommu_table *tbl, struct mm_struct *mm,
 				const u64 *items)
 {
 	return n == 1 ? rm_change_one(tbl, mm, entry, items) :
-			rm_change(tbl, mm, entry, n, items);
+			rm_change_many(tbl, mm, entry, n, items);
 }

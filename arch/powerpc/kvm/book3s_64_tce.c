@@ -78,7 +78,7 @@ void kvm_tce_init_vm(struct kvm *kvm)
 	INIT_WORK(&kvm->arch.tce.end, end_work);
 }
 
-/* Finish what is over.  Neither windows nor vCPUs are left, so that takes a grace period, no more. */
+/* Finish what is over.  Neither windows nor vCPUs are left to hold that up. */
 void kvm_tce_destroy_vm(struct kvm *kvm)
 {
 	srcu_barrier(&kvm->srcu);

@@ -42,8 +42,9 @@
  * @kvm: the VM, which lives until @fn is done
  * @fn: does the work; may sleep
  *
- * Nobody waits for it but the end of the VM: the caller may be closing a file on behalf of somebody else, or hold locks,
- * and a hypercall may be behind a page fault that takes as long as user space likes.
+ * Nobody waits for it but the end of the VM: the caller may be closing a file on behalf of somebody
+ * else, or hold locks, and a hypercall may be behind a page fault that takes as long as user space
+ * likes.
  */
 struct kvm_tce_end {
 	struct rcu_head rcu;
