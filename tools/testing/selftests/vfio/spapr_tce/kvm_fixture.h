@@ -117,6 +117,33 @@ static inline bool hardware_has_any(const struct guest *g)
 	return ret || spapr_register(g->c, g->mem, MEM_SIZE);
 }
 
+/* Parts of the memory that are regions of their own. */
+#define PARTS		4
+#define PART		(4 * PAGE_64K)
+
+static inline int guest_parts(struct guest *g)
+{
+	int i, ret = spapr_unregister(g->c, g->mem, MEM_SIZE);
+
+	for (i = 0; i < PARTS && !ret; i++)
+		ret = spapr_register(g->c, g->mem + i * PART, PART);
+	return ret;
+}
+
+/* A bit for each part that the hardware may reach, which UNREGISTER tells. */
+static inline unsigned int parts_reached(const struct guest *g)
+{
+	unsigned int i, parts = 0;
+
+	for (i = 0; i < PARTS; i++) {
+		if (spapr_unregister(g->c, g->mem + i * PART, PART))
+			parts |= 1 << i;
+		else if (spapr_register(g->c, g->mem + i * PART, PART))
+			return ~0U;
+	}
+	return parts;
+}
+
 /* What the guest reads, whether or not that works. */
 static inline uint64_t view(struct guest *g, uint64_t entry)
 {

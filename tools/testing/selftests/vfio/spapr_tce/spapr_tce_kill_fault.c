@@ -9,29 +9,22 @@
 #include "kvm_fixture.h"
 #include "lib/fault.h"
 
-#define PARTS		4
-#define PART		(4 * PAGE_64K)
-
 FIXTURE(kill_fault)
 {
 	struct guest g;
 	struct spapr_setup other;	/* has a second window behind LIOBN, or is -1 */
 };
 
-/* The memory in four regions; which of them the hardware may reach is told by UNREGISTER. */
 FIXTURE_SETUP(kill_fault)
 {
 	struct guest *g = &self->g;
 	const char *why = guest_begin(g, 1) ?: fault_kills_begin();
-	int i;
 
 	self->other.container = -1;
 	if (why)
 		SKIP(return, "%s", why);
 	ASSERT_EQ(0, guest_linked_table(g, SHIFT_64K, SHIFT_64K));
-	ASSERT_EQ(0, spapr_unregister(g->c, g->mem, MEM_SIZE));
-	for (i = 0; i < PARTS; i++)
-		ASSERT_EQ(0, spapr_register(g->c, g->mem + i * PART, PART));
+	ASSERT_EQ(0, guest_parts(g));
 }
 
 FIXTURE_TEARDOWN(kill_fault)
@@ -40,20 +33,6 @@ FIXTURE_TEARDOWN(kill_fault)
 	if (self->other.container >= 0)
 		spapr_teardown(&self->other);
 	EXPECT_TRUE(guest_end(&self->g));
-}
-
-/* A bit for each part that the hardware may reach. */
-static unsigned int reached(struct guest *g)
-{
-	unsigned int i, parts = 0;
-
-	for (i = 0; i < PARTS; i++) {
-		if (spapr_unregister(g->c, g->mem + i * PART, PART))
-			parts |= 1 << i;
-		else if (spapr_register(g->c, g->mem + i * PART, PART))
-			return ~0U;
-	}
-	return parts;
 }
 
 /* The first page of a part. */
@@ -77,12 +56,12 @@ static void works(struct __test_metadata *_metadata, struct guest *g, unsigned i
 {
 	unsigned int i;
 
-	EXPECT_EQ(parts, reached(g));
+	EXPECT_EQ(parts, parts_reached(g));
 	EXPECT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 9), part(g, 3)));
-	EXPECT_EQ(parts | 8, reached(g));
+	EXPECT_EQ(parts | 8, parts_reached(g));
 	EXPECT_EQ(part(g, 3), view(g, 9));
 	EXPECT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 9), 0));
-	EXPECT_EQ(parts, reached(g));
+	EXPECT_EQ(parts, parts_reached(g));
 	for (i = 0; i < PARTS; i++) {
 		if (!(parts & 1 << i))
 			continue;
@@ -94,7 +73,7 @@ static void works(struct __test_metadata *_metadata, struct guest *g, unsigned i
 /* The window is of no use any more, and @parts are lost with it; a new window is. */
 static void is_lost(struct __test_metadata *_metadata, struct guest *g, unsigned int parts)
 {
-	EXPECT_EQ(parts, reached(g));
+	EXPECT_EQ(parts, parts_reached(g));
 	EXPECT_TRUE(view_is_empty(g));
 	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 9), part(g, 3)));
 	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), 0));
@@ -102,10 +81,10 @@ static void is_lost(struct __test_metadata *_metadata, struct guest *g, unsigned
 	EXPECT_EQ(H_TOO_HARD, unmap_eight(g));
 	EXPECT_TRUE(view_is_empty(g));
 	EXPECT_EQ(-EIO, spapr_map(g->c, g->base, g->mem + 3 * PART, PART, MAP_RW));
-	EXPECT_EQ(parts, reached(g));
+	EXPECT_EQ(parts, parts_reached(g));
 
 	EXPECT_EQ(0, spapr_remove(g->c, g->base));
-	EXPECT_EQ(parts, reached(g));
+	EXPECT_EQ(parts, parts_reached(g));
 	ASSERT_EQ(0, spapr_create(g->c, SHIFT_64K, WIN_SIZE, 1, &g->base));
 	EXPECT_EQ(0, vm_set(&g->vm, g->st.s.group, g->table));
 	works(_metadata, g, parts);
@@ -223,12 +202,12 @@ static void refused(struct __test_metadata *_metadata, struct guest *g, uint64_t
 	fault_kills(0, 2);
 	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), 0));
 	EXPECT_EQ(2, fault_kills_end());
-	EXPECT_EQ(1 | 2 | 4, reached(g));
+	EXPECT_EQ(1 | 2 | 4, parts_reached(g));
 	vm_list_fill(g->cpu, 2, tce, PAGE_64K);
 	EXPECT_EQ(H_TOO_HARD, list ? vm_put_list(g->cpu, LIOBN, ioba(g, 5), 2) :
 				     vm_put(g->cpu, LIOBN, ioba(g, 5), tce));
 	EXPECT_EQ(0, view(g, 5));
-	EXPECT_EQ(list ? 1 : 1 | 4, reached(g));
+	EXPECT_EQ(list ? 1 : 1 | 4, parts_reached(g));
 	EXPECT_EQ(list ? 0 : part(g, 2), view(g, 6));
 	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 6), 0));
 	is_lost(_metadata, g, 1);
@@ -291,7 +270,7 @@ TEST_F(kill_fault, T13_second_of_two_windows)
 	fault_kills(1, 2);
 	EXPECT_EQ(H_TOO_HARD, put_list(g, 2, 3));
 	EXPECT_EQ(2, fault_kills_end());
-	EXPECT_EQ(1 | 2, reached(g));
+	EXPECT_EQ(1 | 2, parts_reached(g));
 	/* Only the other window is broken, but they go together. */
 	EXPECT_EQ(H_TOO_HARD, map_eight(g));
 	EXPECT_TRUE(view_is_empty(g));

@@ -7,30 +7,12 @@
  */
 #include "kvm_fixture.h"
 
-#define PARTS		4
-#define PART		(4 * PAGE_64K)
 #define LOW		(2 * GUEST_MEM)		/* where slots are */
 
 GUEST_FIXTURE(lists, 1, {
 	ASSERT_EQ(0, guest_linked_table(&self->g, SHIFT_64K, SHIFT_64K));
-	ASSERT_EQ(0, spapr_unregister(self->g.c, self->g.mem, MEM_SIZE));
-	for (int i = 0; i < PARTS; i++)
-		ASSERT_EQ(0, spapr_register(self->g.c, self->g.mem + i * PART, PART));
+	ASSERT_EQ(0, guest_parts(&self->g));
 })
-
-/* A bit for each part that the hardware has a TCE for. */
-static unsigned int mapped(struct guest *g)
-{
-	unsigned int i, parts = 0;
-
-	for (i = 0; i < PARTS; i++) {
-		if (spapr_unregister(g->c, g->mem + i * PART, PART))
-			parts |= 1 << i;
-		else if (spapr_register(g->c, g->mem + i * PART, PART))
-			return ~0U;
-	}
-	return parts;
-}
 
 static long put_run(struct guest *g, unsigned int n, uint64_t gpa)
 {
@@ -48,10 +30,10 @@ TEST_F(lists, K16_list_over_the_end_of_a_memslot)
 	for (n = 5; n <= 16; n++)
 		EXPECT_EQ(H_TOO_HARD, put_run(g, n, LOW));
 	EXPECT_EQ(H_TOO_HARD, put_run(g, 2, LOW + PART - PAGE_64K));
-	EXPECT_EQ(0, mapped(g));
+	EXPECT_EQ(0, parts_reached(g));
 	EXPECT_EQ(0, view(g, 0));
 	EXPECT_EQ(H_SUCCESS, put_run(g, 4, LOW));
-	EXPECT_EQ(1, mapped(g));
+	EXPECT_EQ(1, parts_reached(g));
 	EXPECT_EQ(H_SUCCESS, vm_stuff(g->cpu, LIOBN, ioba(g, 0), 0, 4));
 }
 
@@ -63,12 +45,12 @@ TEST_F(lists, K16_list_over_two_memslots)
 	ASSERT_EQ(0, vm_slot(&g->vm, SLOT_MORE, LOW, g->mem, PART));
 	ASSERT_EQ(0, vm_slot(&g->vm, SLOT_MORE + 1, LOW + PART, g->mem + 2 * PART, PART));
 	EXPECT_EQ(H_SUCCESS, put_run(g, 8, LOW));
-	EXPECT_EQ(1 | 4, mapped(g));
+	EXPECT_EQ(1 | 4, parts_reached(g));
 	EXPECT_EQ(H_SUCCESS, put_run(g, 4, LOW + PART));
 	EXPECT_EQ(H_SUCCESS, vm_stuff(g->cpu, LIOBN, ioba(g, 4), 0, 4));
-	EXPECT_EQ(4, mapped(g));
+	EXPECT_EQ(4, parts_reached(g));
 	EXPECT_EQ(H_SUCCESS, vm_stuff(g->cpu, LIOBN, ioba(g, 0), 0, 4));
-	EXPECT_EQ(0, mapped(g));
+	EXPECT_EQ(0, parts_reached(g));
 }
 
 /* Owners are those of each page: who is cleared is let go, and nobody else. */
@@ -81,16 +63,16 @@ TEST_F(lists, I2_list_over_all_regions)
 		for (i = 0; i < 16; i++)
 			vm_list_set(g->cpu, i, tce_of(g, i * (2 * round + 1) % 16));
 		ASSERT_EQ(H_SUCCESS, vm_put_list(g->cpu, LIOBN, ioba(g, 0), 16));
-		EXPECT_EQ((1U << PARTS) - 1, mapped(g));
+		EXPECT_EQ((1U << PARTS) - 1, parts_reached(g));
 		/* One region stays, the others go entry by entry. */
 		for (i = 0; i < 16; i++) {
 			page = i * (2 * round + 1) % 16;
 			if (page / 4 != round % PARTS)
 				ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, i), 0));
 		}
-		EXPECT_EQ(1U << round % PARTS, mapped(g));
+		EXPECT_EQ(1U << round % PARTS, parts_reached(g));
 		ASSERT_EQ(H_SUCCESS, vm_stuff(g->cpu, LIOBN, ioba(g, 0), 0, 16));
-		EXPECT_EQ(0, mapped(g));
+		EXPECT_EQ(0, parts_reached(g));
 	}
 }
 
@@ -106,9 +88,9 @@ TEST_F(lists, I2_list_that_maps_and_clears)
 							   tce_of(g, i) & ~TCE_RW);
 		ASSERT_EQ(H_SUCCESS, vm_put_list(g->cpu, LIOBN, ioba(g, 0), 16));
 	}
-	EXPECT_EQ((1U << PARTS) - 1, mapped(g));
+	EXPECT_EQ((1U << PARTS) - 1, parts_reached(g));
 	ASSERT_EQ(H_SUCCESS, vm_stuff(g->cpu, LIOBN, ioba(g, 0), 0, 16));
-	EXPECT_EQ(0, mapped(g));
+	EXPECT_EQ(0, parts_reached(g));
 }
 
 TEST_HARNESS_MAIN
