@@ -15,6 +15,7 @@ with it results.svg in its directory, the plot of its figures.
 import collections
 import csv
 import errno
+import functools
 import glob
 import os
 import re
@@ -32,8 +33,10 @@ KILLS = re.compile(r"(map|overwrite|unmap|unmap of nothing)/64K/2 levels|window/
 FIRMWARE = re.compile(r"window/(CREATE|REMOVE, empty)/64K/2 levels/2\^40")
 # What of /dev/iommu is powernv's.
 DOMAIN = re.compile("^(domain_|pnv_tce_|pnv_pci_ioda2_tce_)")
-# What of a hypercall is KVM's and the rooms' below it, not the way out of the guest and back.
+# What of a hypercall is KVM's and the rooms' below it, not the way out of the guest and back: what
+# both kernels call so, and all functions of these files, whatever their names.
 TCES = re.compile("tce|mm_iommu|srcu")
+FILES = ("kvm/book3s_64_tce*", "kernel/iommu-tce*", "mm/mm_iommu*", "platforms/powernv/pci-ioda-tce*")
 # R9: what many regions cost, against few, at most.
 BOUNDS = (("lookup/MAP of one TCE, 16384 regions", "lookup/MAP of one TCE, 1 regions", 2),
           ("lookup/REGISTER beside 16384 regions", "lookup/REGISTER beside 1 regions", 2),
@@ -52,14 +55,27 @@ class Point:
     def __init__(self, units, total, stores, common, functions):
         self.units, self.total, self.stores, self.common, self.functions = units, total, stores, common, functions
 
-    def own(self, whose):
-        return sum(n for name, (n, _) in self.functions.items() if whose.search(name))
+    def own(self, whose, names=()):
+        return sum(n for name, (n, _) in self.functions.items()
+                   if whose.search(name) or name.split(".")[0] in names)
 
     def calls(self, name):
         return self.functions.get(name, (0, 0))[1]
 
     def kills(self):
         return self.calls("opal_pci_tce_kill") + self.stores
+
+
+@functools.cache
+def our_functions():
+    """The names of the functions that FILES define."""
+    arch = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../arch/powerpc")
+    names = set()
+    for pattern in FILES:
+        for path in glob.glob(os.path.join(arch, pattern)):
+            with open(path, encoding="utf-8") as f:
+                names.update(re.findall(r"^(?:[a-z][\w \*]*[ \*])?(\w+)\(", f.read(), re.M))
+    return names
 
 
 def read_counts(path):
@@ -154,7 +170,7 @@ class Run:
             own = points[most].own(DOMAIN) - points[least].own(DOMAIN)
             self.rows[f"own part/{name}"] = (f"instructions/{unit}", own / (most - least))
         if "linked" in name and "/H_" in name:
-            self.rows[f"own part/{name}"] = ("instructions/call", points[most].own(TCES))
+            self.rows[f"own part/{name}"] = ("instructions/call", points[most].own(TCES, our_functions()))
         if "another thread" in name:
             self.rows["shared stores/" + name] = ("stores", points[most].common)
         if FIRMWARE.match(name):

@@ -100,6 +100,11 @@ def cases():
         "check", "", ioas(12, 0), summary, out)[1]
     yield "check: a store that two threads share fails", "another thread: 0, now 1" in run(
         "check", "", ioas(10, 1), summary, out)[1]
+    hcall = "point 7 linked/H_PUT_TCE | call | 1\npoints 7\n"
+    row = "record 7 100 0 0 0\nkvmppc_h_put_tce 20 1\nput_one.isra.0 5 1\nkvmhv_run_single_vcpu 70 1\nend 7\n"
+    yield "a hypercall's own part has functions of any name", (
+        "| own part/linked/H_PUT_TCE | instructions/call | 25 | 25 |" in (run(
+            "make", counts(500, end=row), counts(200, end=row), out=OUT.replace("points 6\n", hcall))[2] or ""))
     yield "a counter that miscounts a loop is refused", run("make", counts(500), counts(200, loop=2100))[0] != 0
     yield "counts without an end are refused", run("make", counts(500), counts(200, end=""))[0] != 0
     yield "a point without its count is refused", run(
