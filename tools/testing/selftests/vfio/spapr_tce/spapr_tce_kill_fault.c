@@ -90,14 +90,20 @@ static void is_lost(struct __test_metadata *_metadata, struct guest *g, unsigned
 	works(_metadata, g, parts);
 }
 
+/* What @_call gives when its first kill fails. */
+#define WITHOUT_KILL(_expected, _call)			\
+do {							\
+	fault_kills(0, 2);				\
+	EXPECT_EQ(_expected, _call);			\
+	EXPECT_EQ(2, fault_kills_end());		\
+} while (0)
+
 TEST_F(kill_fault, T13_PUT)
 {
 	struct guest *g = &self->g;
 
 	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 0), part(g, 0)));
-	fault_kills(0, 2);
-	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), part(g, 1)));
-	EXPECT_EQ(2, fault_kills_end());
+	WITHOUT_KILL(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), part(g, 1)));
 	is_lost(_metadata, g, 1);
 }
 
@@ -118,9 +124,7 @@ TEST_F(kill_fault, T13_PUT_that_clears)
 	struct guest *g = &self->g;
 
 	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 0), part(g, 2)));
-	fault_kills(0, 2);
-	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), 0));
-	EXPECT_EQ(2, fault_kills_end());
+	WITHOUT_KILL(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), 0));
 	is_lost(_metadata, g, 4);
 }
 
@@ -139,9 +143,7 @@ TEST_F(kill_fault, T13_PUT_INDIRECT)
 	struct guest *g = &self->g;
 
 	ASSERT_EQ(H_SUCCESS, put_list(g, 0, 1));
-	fault_kills(0, 2);
-	EXPECT_EQ(H_TOO_HARD, put_list(g, 2, 3));
-	EXPECT_EQ(2, fault_kills_end());
+	WITHOUT_KILL(H_TOO_HARD, put_list(g, 2, 3));
 	is_lost(_metadata, g, 1 | 2);
 }
 
@@ -150,9 +152,7 @@ TEST_F(kill_fault, T13_PUT_INDIRECT_of_a_run)
 	struct guest *g = &self->g;
 
 	ASSERT_EQ(H_SUCCESS, put_list(g, 2, 0));
-	fault_kills(0, 2);
-	EXPECT_EQ(H_TOO_HARD, map_eight(g));
-	EXPECT_EQ(2, fault_kills_end());
+	WITHOUT_KILL(H_TOO_HARD, map_eight(g));
 	is_lost(_metadata, g, 1 | 4);
 }
 
@@ -161,9 +161,7 @@ TEST_F(kill_fault, T13_STUFF)
 	struct guest *g = &self->g;
 
 	ASSERT_EQ(H_SUCCESS, put_list(g, 0, 1));
-	fault_kills(0, 2);
-	EXPECT_EQ(H_TOO_HARD, unmap_eight(g));
-	EXPECT_EQ(2, fault_kills_end());
+	WITHOUT_KILL(H_TOO_HARD, unmap_eight(g));
 	is_lost(_metadata, g, 1 | 2);
 }
 
@@ -172,9 +170,7 @@ TEST_F(kill_fault, T13_MAP)
 	struct guest *g = &self->g;
 
 	ASSERT_EQ(0, spapr_map(g->c, g->base, g->mem, PAGE_64K, MAP_RW));
-	fault_kills(0, 2);
-	EXPECT_EQ(-EIO, spapr_map(g->c, g->base, g->mem + PART, PAGE_64K, MAP_RW));
-	EXPECT_EQ(2, fault_kills_end());
+	WITHOUT_KILL(-EIO, spapr_map(g->c, g->base, g->mem + PART, PAGE_64K, MAP_RW));
 	EXPECT_EQ(0, spapr_unmap(g->c, g->base, PAGE_64K));
 	is_lost(_metadata, g, 1);
 }
@@ -184,9 +180,7 @@ TEST_F(kill_fault, T13_UNMAP)
 	struct guest *g = &self->g;
 
 	ASSERT_EQ(0, spapr_map(g->c, g->base, g->mem, 2 * PART, MAP_RW));
-	fault_kills(0, 2);
-	EXPECT_EQ(-EIO, spapr_unmap(g->c, g->base, 2 * PART));
-	EXPECT_EQ(2, fault_kills_end());
+	WITHOUT_KILL(-EIO, spapr_unmap(g->c, g->base, 2 * PART));
 	is_lost(_metadata, g, 1 | 2);
 }
 
@@ -199,9 +193,7 @@ static void refused(struct __test_metadata *_metadata, struct guest *g, uint64_t
 	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 0), part(g, 0)));
 	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 5), part(g, 1)));
 	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 6), part(g, 2)));
-	fault_kills(0, 2);
-	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), 0));
-	EXPECT_EQ(2, fault_kills_end());
+	WITHOUT_KILL(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), 0));
 	EXPECT_EQ(1 | 2 | 4, parts_reached(g));
 	vm_list_fill(g->cpu, 2, tce, PAGE_64K);
 	EXPECT_EQ(H_TOO_HARD, list ? vm_put_list(g->cpu, LIOBN, ioba(g, 5), 2) :
@@ -243,9 +235,7 @@ TEST_F(kill_fault, T13_PUT_INDIRECT_without_a_list)
 
 	ASSERT_EQ(H_SUCCESS, put_list(g, 0, 1));
 	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 9), part(g, 2)));
-	fault_kills(0, 2);
-	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 9), 0));
-	EXPECT_EQ(2, fault_kills_end());
+	WITHOUT_KILL(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 9), 0));
 	EXPECT_EQ(H_TOO_HARD, vm_hcall(g->cpu, H_PUT_TCE_INDIRECT, LIOBN, ioba(g, 0),
 				       16 * GUEST_MEM, 8));
 	is_lost(_metadata, g, 4);
