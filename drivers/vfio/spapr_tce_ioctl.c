@@ -386,7 +386,7 @@ static __always_inline long call_run(struct spapr_tce_container *container,
 				     const struct spapr_tce_call *call,
 				     void __user *uarg)
 {
-	union spapr_tce_arg arg __uninitialized;
+	union spapr_tce_arg arg;
 	unsigned int out = 0;
 	long ret;
 

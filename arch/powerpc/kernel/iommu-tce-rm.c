@@ -177,14 +177,29 @@ static __always_inline bool rm_olds(struct rm_counts *counts,
 	return true;
 }
 
-static __always_inline int rm_change(struct iommu_table *tbl,
-				     struct mm_struct *mm, unsigned long entry,
-				     unsigned int n, const u64 *items, u64 *tces)
+/**
+ * iommu_tce_change_rm() - map or clear a few entries of a table in real mode
+ * @tbl: a table that records owners
+ * @mm: whose pre-registered memory it points to
+ * @entry: first entry, absolute
+ * @n: how many, at most IOMMU_TCE_RM_MAX, all inside the table
+ * @items: for each of them user address | TCE_PCI_READ, TCE_PCI_WRITE, or no permissions to clear
+ *	it; NULL clears all
+ *
+ * Context: Real mode; interrupts are off until the caller is done, and RCU is watching.
+ * Return: 0.  -EAGAIN when virtual mode must do it: nothing has changed.  -EIO when the entries
+ * have changed and the kill failed: the table is broken, and what the old TCEs point to stays
+ * counted.
+ */
+noinstr int iommu_tce_change_rm(struct iommu_table *tbl, struct mm_struct *mm,
+				unsigned long entry, unsigned int n,
+				const u64 *items)
 {
 	const struct iommu_table_ops *ops = tbl->it_ops;
 	struct iommu_tce_rm rm = { .entry = entry, .n = n };
-	/* To clear them takes 130 instructions, by a function that is not ours. */
+	/* To clear them takes 200 instructions, by a function that is not ours. */
 	struct rm_counts new __uninitialized, old __uninitialized;
+	u64 tces[IOMMU_TCE_RM_MAX] __uninitialized;
 	int ret;
 
 	new.nr = 0;
@@ -208,41 +223,68 @@ refuse:
 	return -EAGAIN;
 }
 
-static noinstr int rm_change_one(struct iommu_table *tbl, struct mm_struct *mm,
-				 unsigned long entry, const u64 *items)
+/* The region of the TCE that is to be replaced, which cannot be the last that it has, or NULL. */
+static __always_inline struct mm_iommu_region *
+rm_old_one(struct mm_struct *mm, unsigned long owner,
+	   struct mm_iommu_region *new)
 {
-	u64 tce;
+	struct mm_iommu_region *old;
 
-	return rm_change(tbl, mm, entry, 1, items, &tce);
-}
-
-static noinstr int rm_change_many(struct iommu_table *tbl, struct mm_struct *mm,
-				  unsigned long entry, unsigned int n,
-				  const u64 *items)
-{
-	u64 tces[IOMMU_TCE_RM_MAX] __uninitialized;
-
-	return rm_change(tbl, mm, entry, n, items, tces);
+	if (new && owner - new->ua <= mm_iommu_region_size(new) - 1)
+		return new;
+	old = mm_iommu_region_of_rm(mm, owner);
+	return old && mm_iommu_registered_rm(old) ? old : NULL;
 }
 
 /**
- * iommu_tce_change_rm() - map or clear a few entries of a table in real mode
+ * iommu_tce_map_one_rm() - iommu_tce_change_rm() for one entry
  * @tbl: a table that records owners
  * @mm: whose pre-registered memory it points to
- * @entry: first entry, absolute
- * @n: how many, at most IOMMU_TCE_RM_MAX, all inside the table
- * @items: for each of them user address | TCE_PCI_READ, TCE_PCI_WRITE, or no permissions to clear
- *	it; NULL clears all
+ * @entry: the entry, absolute, inside the table
+ * @item: user address | TCE_PCI_READ, TCE_PCI_WRITE; without permissions the entry is cleared
  *
- * Context: Real mode; interrupts are off until the caller is done, and RCU is watching.
- * Return: 0.  -EAGAIN when virtual mode must do it: nothing has changed.  -EIO when the entries
- * have changed and the kill failed: the table is broken, and what the old TCEs point to stays
- * counted.
+ * Context: Real mode; as iommu_tce_change_rm().
+ * Return: as iommu_tce_change_rm()
  */
-noinstr int iommu_tce_change_rm(struct iommu_table *tbl, struct mm_struct *mm,
-				unsigned long entry, unsigned int n,
-				const u64 *items)
+noinstr int iommu_tce_map_one_rm(struct iommu_table *tbl, struct mm_struct *mm,
+				 unsigned long entry, u64 item)
 {
-	return n == 1 ? rm_change_one(tbl, mm, entry, items) :
-			rm_change_many(tbl, mm, entry, n, items);
+	const struct iommu_table_ops *ops = tbl->it_ops;
+	struct mm_iommu_region *new = NULL, *old = NULL;
+	/* To clear it takes 7 instructions. */
+	struct iommu_tce_rm rm __uninitialized;
+	const u64 ua = item & ~ITEM_PERMS;
+	u64 tce = 0;
+	int ret;
+
+	rm.entry = entry;
+	rm.n = 1;
+	if (!ops->begin_rm || ua & ((1UL << tbl->it_page_shift) - 1))
+		return -EAGAIN;
+	if (item & ITEM_PERMS) {
+		new = mm_iommu_hold_rm(mm, ua, tbl->it_page_shift);
+		if (!new)
+			return -EAGAIN;
+		if (item & TCE_PCI_WRITE)
+			mm_iommu_mark_written(new);
+		tce = mm_iommu_blocks_hpa(&new->blocks, ua) |
+		      (item & ITEM_PERMS);
+	}
+	if (!ops->begin_rm(tbl, &rm))
+		goto refuse;
+	if (*rm.tces) {
+		old = rm_old_one(mm, *rm.owners, new);
+		if (!old) {
+			ops->cancel_rm(&rm);
+			goto refuse;
+		}
+	}
+	ret = ops->commit_rm(tbl, &rm, &tce, &item);
+	if (!ret && old)
+		mm_iommu_drop_rm(old, 1);
+	return ret;
+refuse:
+	if (new)
+		mm_iommu_drop_rm(new, 1);
+	return -EAGAIN;
 }

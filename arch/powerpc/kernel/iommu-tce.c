@@ -328,30 +328,26 @@ static int request_fill_nodes(struct tce_batch *batch,
 	return ret;
 }
 
-/*
- * Change one entry: faster than a batch.  @tce is 0, or holds a count of its
- * region; @owner is its owner.
- * Return: 0, or what the operation returns: nothing has changed.  -EIO also when
- * the kill failed: the entry has changed, the count of the old TCE stays, and
- * @owner is IOMMU_TCE_NO_OWNER.
- */
-static int entry_exchange(struct iommu_table *tbl, struct mm_struct *mm,
-			  unsigned long entry, u64 tce, u64 *owner)
+/* Let go of the TCE that was replaced in one entry. */
+static void entry_let_go(struct mm_struct *mm, u64 owner)
 {
-	struct mm_iommu_region *region;
-	int ret = tbl->it_ops->exchange_one(tbl, entry, tce, owner);
+	struct mm_iommu_region *region = mm_iommu_region_of(mm, owner);
 
-	if (ret || (!tce && *owner == IOMMU_TCE_NO_OWNER))
-		return ret;
-	ret = tce_kill(tbl, entry, 1);
-	if (ret)
-		*owner = IOMMU_TCE_NO_OWNER;
-	if (*owner == IOMMU_TCE_NO_OWNER)
-		return ret;
-	region = mm_iommu_region_of(mm, *owner);
 	if (!WARN_ON_ONCE(!region))
 		mm_iommu_drop(region, 1);
-	return 0;
+}
+
+/* One entry has been changed, and the kill failed: clear it.  The count of the old TCE stays. */
+static int entry_undo(struct iommu_table *tbl, struct mm_struct *mm,
+		      unsigned long entry, u64 tce)
+{
+	const struct iommu_tce_request req = { .mm = mm,
+					       .entry = entry,
+					       .npages = 1 };
+
+	if (tce)
+		iommu_tce_unmap(tbl, &req);
+	return -EIO;
 }
 
 /**
@@ -369,34 +365,35 @@ static int entry_exchange(struct iommu_table *tbl, struct mm_struct *mm,
 int iommu_tce_map_one(struct iommu_table *tbl, struct mm_struct *mm,
 		      unsigned long entry, u64 item)
 {
-	u64 ua = item & ~(u64)(TCE_PCI_READ | TCE_PCI_WRITE), owner = ua;
-	struct iommu_tce_request req = { .mm = mm,
-					 .entry = entry,
-					 .npages = 1 };
-	struct mm_iommu_region *region;
-	unsigned long one = 1;
-	u64 tce;
+	const u64 ua = item & ~IOMMU_TCE_PERMS;
+	struct mm_iommu_region *region = NULL;
+	u64 owner = ua, tce = 0;
 	int ret;
 
 	if (!tbl->it_ops->exchange_one || ua & (IOMMU_PAGE_SIZE(tbl) - 1))
 		return -EAGAIN;
-	if (item == ua)
-		return entry_exchange(tbl, mm, entry, 0, &owner);
-	region = mm_iommu_hold(mm, ua, tbl->it_page_shift, &one);
-	if (!region)
-		return -EINVAL;
-	if (item & TCE_PCI_WRITE)
-		mm_iommu_mark_written(region);
-	tce = mm_iommu_blocks_hpa(&region->blocks, ua) | (item ^ ua);
-	ret = entry_exchange(tbl, mm, entry, tce, &owner);
-	if (!ret)
+	if (item & IOMMU_TCE_PERMS) {
+		region = mm_iommu_hold_one(mm, ua, tbl->it_page_shift);
+		if (!region)
+			return -EINVAL;
+		if (item & TCE_PCI_WRITE)
+			mm_iommu_mark_written(region);
+		tce = mm_iommu_blocks_hpa(&region->blocks, ua) |
+		      (item & IOMMU_TCE_PERMS);
+	}
+	ret = tbl->it_ops->exchange_one(tbl, entry, tce, &owner);
+	if (ret) {
+		if (region)
+			mm_iommu_drop(region, 1);
+		return ret;
+	}
+	if (!tce && owner == IOMMU_TCE_NO_OWNER)
 		return 0;
-	/* Changed, but not killed: the count is that of the new TCE. */
-	if (owner == IOMMU_TCE_NO_OWNER)
-		iommu_tce_unmap(tbl, &req);
-	else
-		mm_iommu_drop(region, 1);
-	return ret;
+	if (tce_kill(tbl, entry, 1))
+		return entry_undo(tbl, mm, entry, tce);
+	if (owner != IOMMU_TCE_NO_OWNER)
+		entry_let_go(mm, owner);
+	return 0;
 }
 EXPORT_SYMBOL_GPL(iommu_tce_map_one);
 

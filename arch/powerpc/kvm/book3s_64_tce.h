@@ -42,9 +42,8 @@
  * @kvm: the VM, which lives until @fn is done
  * @fn: does the work; may sleep
  *
- * Nobody waits for it but the end of the VM: the caller may be closing a file on behalf of somebody
- * else, or hold locks, and a hypercall may be behind a page fault that takes as long as user space
- * likes.
+ * Nobody waits for it but the end of the VM: the caller may close a file for somebody else, or hold
+ * locks, and a hypercall may be behind a page fault for as long as user space likes.
  */
 struct kvm_tce_end {
 	struct rcu_head rcu;
@@ -68,8 +67,7 @@ struct kvm_tce_end {
  * @view: directories of pages of the view, by linear address; what is missing
  *	reads as 0; pages are only added
  *
- * Lives as long as its file, and until hypercalls are over.  All but @links and @view is
- * constant.
+ * Lives as long as its file, and until hypercalls are over.  Constant but for @links and @view.
  */
 struct kvm_tce_liobn {
 	struct hlist_node node;
@@ -137,6 +135,19 @@ static inline struct kvm_tce_liobn *kvm_tce_find(struct kvm *kvm, u64 number)
 	return NULL;
 }
 
+/* The table of a window with one link, where pages are as large as the guest's; or NULL. */
+static __always_inline struct iommu_table *
+kvm_tce_only_table(const struct kvm_tce_liobn *liobn)
+{
+	const struct list_head *first = READ_ONCE(liobn->links.next);
+	const struct kvm_tce_link *link =
+		list_entry(first, struct kvm_tce_link, next);
+
+	if (first == &liobn->links || READ_ONCE(first->next) != &liobn->links)
+		return NULL;
+	return link->sub_shift ? NULL : READ_ONCE(link->tbl);
+}
+
 /*
  * Whether @n entries from a bus address on are in the window, and the address is
  * that of an IOMMU page; @index is the first one, relative to the window.  No
@@ -167,17 +178,6 @@ static __always_inline u64 *kvm_tce_view(const struct kvm_tce_liobn *liobn,
 	/* Likewise. */
 	words = smp_load_acquire(&directory[page % KVM_TCE_PER_PAGE]);
 	return words ? words + index % KVM_TCE_PER_PAGE : NULL;
-}
-
-/* How many entries from @index on have no directory, up to the next one; 0 if there is one. */
-static inline unsigned long kvm_tce_view_hole(const struct kvm_tce_liobn *liobn,
-					      unsigned long index)
-{
-	const unsigned long entries = KVM_TCE_PER_PAGE * KVM_TCE_PER_PAGE;
-
-	if (READ_ONCE(liobn->view[index / entries]))
-		return 0;
-	return entries - index % entries;
 }
 
 int kvm_tce_view_make(struct kvm_tce_liobn *liobn, unsigned long index);

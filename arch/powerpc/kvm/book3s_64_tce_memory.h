@@ -47,6 +47,23 @@ guest_memory_ua(const struct guest_memory *memory, u64 gpa)
 	       array_index_nospec(gpa - memory->gpa, memory->last + 1);
 }
 
+/* Turn one TCE of a guest into an item, 0 if it has no permissions.  Return: if possible. */
+static __always_inline bool guest_memory_item(struct kvm_memslots *slots,
+					      unsigned int page_shift, u64 tce,
+					      u64 *item)
+{
+	const u64 page = 1ULL << page_shift, gpa = tce & ~IOMMU_TCE_PERMS;
+	struct guest_memory found;
+
+	*item = 0;
+	if (gpa == tce)
+		return true;
+	if (gpa & (page - 1) || !guest_memory_find(slots, gpa, page, &found))
+		return false;
+	*item = guest_memory_ua(&found, gpa) | (tce & IOMMU_TCE_PERMS);
+	return true;
+}
+
 /*
  * Turn @n TCEs of a guest into items (&struct iommu_tce_list), as long as they are
  * in the memslot of the first one.  Lists mostly have runs, so the innermost loop

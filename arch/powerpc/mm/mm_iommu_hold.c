@@ -45,6 +45,29 @@ struct mm_iommu_region *mm_iommu_hold(struct mm_struct *mm, unsigned long ua,
 EXPORT_SYMBOL_GPL(mm_iommu_hold);
 
 /**
+ * mm_iommu_hold_one() - mm_iommu_hold() for one TCE
+ * @mm: whose memory it is
+ * @ua: user address the TCE will point to, a multiple of the IOMMU page
+ * @page_shift: log2 of the IOMMU page size
+ *
+ * Context: Any, virtual mode.
+ * Return: the region, its mapped count raised; NULL as for mm_iommu_hold().
+ */
+struct mm_iommu_region *mm_iommu_hold_one(struct mm_struct *mm,
+					  unsigned long ua,
+					  unsigned int page_shift)
+{
+	struct mm_iommu_region *region;
+
+	guard(rcu)();
+	region = region_for_tce(mm, ua, page_shift);
+	if (!region || !atomic_long_inc_not_zero(&region->mapped))
+		return NULL;
+	return region;
+}
+EXPORT_SYMBOL_GPL(mm_iommu_hold_one);
+
+/**
  * mm_iommu_hold_more() - count more TCEs in a region
  * @region: a region that the caller holds
  * @n: how many; may be 0

@@ -40,5 +40,7 @@ struct iommu_tce_rm {
 
 int iommu_tce_change_rm(struct iommu_table *tbl, struct mm_struct *mm,
 			unsigned long entry, unsigned int n, const u64 *items);
+int iommu_tce_map_one_rm(struct iommu_table *tbl, struct mm_struct *mm,
+			 unsigned long entry, u64 item);
 
 #endif /* _ASM_POWERPC_IOMMU_TCE_RM_H */

@@ -131,6 +131,9 @@ void mm_iommu_abandon_finish(struct mm_struct *mm,
 struct mm_iommu_region *mm_iommu_hold(struct mm_struct *mm, unsigned long ua,
 				      unsigned int page_shift,
 				      unsigned long *n);
+struct mm_iommu_region *mm_iommu_hold_one(struct mm_struct *mm,
+					  unsigned long ua,
+					  unsigned int page_shift);
 void mm_iommu_hold_more(struct mm_iommu_region *region, unsigned long n);
 struct mm_iommu_region *mm_iommu_region_of(struct mm_struct *mm,
 					   unsigned long ua);

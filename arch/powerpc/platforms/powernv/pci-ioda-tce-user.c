@@ -25,6 +25,7 @@
  * What it saves to tell the compiler, in instructions of a MAP or UNMAP of one
  * TCE: tce_place() and tce_change_one() inline 6 each, tce_skip_units() not
  * inline 4, tce_change() 3.  tce_fill_runs() not inline: 0.1 of 11.9 a TCE of 4K.
+ * Of pnv_tce_exchange_one(): not to clear what is set below 9.
  */
 
 /* Find the parts of an entry.  Context: leaf lock of @index held. */
@@ -409,9 +410,9 @@ int pnv_tce_exchange_one(struct iommu_table *tbl, unsigned long entry, u64 tce,
 {
 	const unsigned long index = entry - tbl->it_offset;
 	spinlock_t *lock = tce_lock(tbl->it_tree, index);
-	struct tce_place place;
+	struct tce_place place __uninitialized;
+	struct tce_walk walk __uninitialized;
 	u64 old = IOMMU_TCE_NO_OWNER;
-	struct tce_walk walk;
 	int ret = 0;
 
 	if (tce & TCE_PCI_WRITE)

@@ -31,7 +31,12 @@ struct rm_call {
 static void do_call(struct rm_call *call)
 {
 	call->msr = mfmsr();
-	call->ret = iommu_tce_change_rm(call->tbl, call->mm, call->entry, call->n, call->items);
+	if (call->n == 1)
+		call->ret = iommu_tce_map_one_rm(call->tbl, call->mm, call->entry,
+						 call->items ? *call->items : 0);
+	else
+		call->ret = iommu_tce_change_rm(call->tbl, call->mm, call->entry, call->n,
+						call->items);
 }
 
 /*
