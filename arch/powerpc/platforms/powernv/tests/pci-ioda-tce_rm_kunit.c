@@ -17,7 +17,7 @@
 #include "../pci-ioda-tce-tree.h"
 #include "pci-ioda-window_kunit.h"
 
-/* A call of iommu_tce_change_rm() with the MMU off. */
+/* A call with the MMU off: of iommu_tce_map_one_rm(), or for more of iommu_tce_change_rm(). */
 struct rm_call {
 	struct iommu_table *tbl;
 	unsigned long entry;
@@ -274,8 +274,12 @@ static void expect_changes(struct kunit *test, const struct twins *twins)
 
 static void refuse_both(struct kunit *test, struct twins *twins)
 {
-	expect_refusal(test, twins, 0, 2, twins->items);
-	expect_refusal(test, twins, 0, 2, NULL);
+	unsigned int n;
+
+	for (n = 1; n <= 2; n++) {
+		expect_refusal(test, twins, 0, n, twins->items);
+		expect_refusal(test, twins, 0, n, NULL);
+	}
 }
 
 static void a_lock_that_is_held_is_refused(struct kunit *test)
@@ -375,6 +379,60 @@ static void more_regions_than_there_is_room_for_are_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 4, 4, NULL), 0);
 	for (i = 0; i < 8; i++)
 		KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, regions[i]), 0);
+	twins_end(test, twins);
+}
+
+/* An entry by itself has a way of its own, on which the old region is mostly the new one. */
+static void one_entry_goes_from_region_to_region(struct kunit *test)
+{
+	struct twins *twins = twins_begin(test, 1);
+	const unsigned long ua = area(test);
+	struct mm_iommu_region *a = region(test, ua, 2), *b = region(test, ua + 2 * PAGE_SIZE, 1);
+	const struct {
+		u64 item;
+		long a, b;
+	} steps[] = {
+		{ ua | TCE_RW, 1, 0 }, { (ua + PAGE_SIZE) | TCE_PCI_WRITE, 1, 0 },
+		{ b->ua | TCE_PCI_READ, 0, 1 }, { b->ua | TCE_RW, 0, 1 },
+		{ (ua + PAGE_SIZE) | TCE_RW, 1, 0 }, { 0, 0, 0 }, { 0, 0, 0 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
+		twins->items[0] = steps[i].item;
+		KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 3, 1, &steps[i].item), 0);
+		KUNIT_EXPECT_EQ(test, map_virtual(twins, twins->virt, 3, 1), 0);
+		expect_alike(test, twins, 3, 1);
+		KUNIT_EXPECT_EQ(test, atomic_long_read(&a->mapped), 1 + 2 * steps[i].a);
+		KUNIT_EXPECT_EQ(test, atomic_long_read(&b->mapped), 1 + 2 * steps[i].b);
+	}
+	/* The first entry of an empty table, in memory that cannot be mapped: nothing is held. */
+	twins->items[0] = (ua + 3 * PAGE_SIZE) | TCE_RW;
+	KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 3, 1, twins->items), -EAGAIN);
+	twins->items[0] = (ua + 512) | TCE_RW;
+	KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 3, 1, twins->items), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, a), 0);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, b), 0);
+	twins_end(test, twins);
+}
+
+/* What is smaller than an IOMMU page cannot be mapped, and half of one neither. */
+static void larger_iommu_pages_are_refused(struct kunit *test)
+{
+	struct twins *twins = twins_begin(test, 1);
+	const unsigned int shift = PAGE_SHIFT + 1;
+	struct iommu_table *large = ops_table(test, &rm_ops, shift, 1ULL << 32, 1);
+	u64 items[] = { ALIGN(twins->ua, 1UL << shift) | TCE_RW, 0 };
+	struct pnv_ioda_pe pe = { .phb = twins->pe.phb, .pe_number = 0xfd };
+
+	KUNIT_ASSERT_EQ(test, pnv_pci_link_table_and_group(NUMA_NO_NODE, 0, large,
+							   &pe.table_group), 0);
+	KUNIT_EXPECT_EQ(test, change_rm(test, large, 0, 1, items), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, change_rm(test, large, 0, 2, items), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, census(large).tces, 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&twins->region->mapped), 1);
+	KUNIT_EXPECT_EQ(test, change_rm(test, large, 0, 1, NULL), 0);
+	pnv_pci_unlink_table_and_group(large, &pe.table_group);
 	twins_end(test, twins);
 }
 
@@ -481,6 +539,7 @@ static void alone_end(struct kunit *test, struct alone *a, long lost)
 
 static void expect_four(struct kunit *test, const struct alone *a)
 {
+	KUNIT_EXPECT_EQ(test, change_rm(test, a->tbl, 0, 1, NULL), -EAGAIN);
 	KUNIT_EXPECT_EQ(test, change_rm(test, a->tbl, 0, 2, NULL), -EAGAIN);
 	KUNIT_EXPECT_EQ(test, census(a->tbl).tces, 4);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&a->region->mapped), 5);
@@ -647,6 +706,8 @@ static struct kunit_case rm_cases[] = {
 	KUNIT_CASE(I8_old_memory_of_an_orphan_is_refused),
 	KUNIT_CASE(more_regions_than_there_is_room_for_are_refused),
 	KUNIT_CASE(runs_in_several_regions_are_counted),
+	KUNIT_CASE(one_entry_goes_from_region_to_region),
+	KUNIT_CASE(larger_iommu_pages_are_refused),
 	KUNIT_CASE(a_phb_without_kills_by_stores_is_refused),
 	KUNIT_CASE(I1_table_of_groups_at_two_phbs_is_refused),
 	KUNIT_CASE(T13_kill_that_fails_breaks_the_table),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Lists of KVM guests that go over more than one thing: memory slots, regions, permissions.
+ * Calls of KVM guests that go over more than one thing: memory slots, regions, permissions, pages
+ * of the guest view.
  *
  * Which memory a list has mapped is told by UNREGISTER: each part of the memory is a region of its
  * own here.
@@ -91,6 +92,52 @@ TEST_F(lists, I2_list_that_maps_and_clears)
 	EXPECT_EQ((1U << PARTS) - 1, parts_reached(g));
 	ASSERT_EQ(H_SUCCESS, vm_stuff(g->cpu, LIOBN, ioba(g, 0), 0, 16));
 	EXPECT_EQ(0, parts_reached(g));
+}
+
+/* A view of four directories, the second of which never comes to be, nor do most of its pages. */
+TEST_F(lists, far_entries_and_holes)
+{
+	const uint64_t per_page = spapr_page_size() / 8, dir = per_page * per_page;
+	const uint64_t end = 3 * dir + per_page;
+	const uint64_t at[] = { 0, per_page, dir - 1, 2 * dir, 3 * dir - 1, 3 * dir, end - 1 };
+	struct guest *g = &self->g;
+	int table = vm_liobn(&g->vm, OTHER_LIOBN, SHIFT_4K, 0, end);
+	uint64_t tce, want;
+	unsigned int i;
+
+	ASSERT_LE(0, table);
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		EXPECT_EQ(H_SUCCESS, vm_put(g->cpu, OTHER_LIOBN, at[i] << SHIFT_4K,
+					    GUEST_MEM | i << SHIFT_4K | TCE_RW));
+	/* Over the end of a page, and of a directory. */
+	vm_list_fill(g->cpu, 2, GUEST_MEM | TCE_READ, 0);
+	EXPECT_EQ(H_SUCCESS, vm_put_list(g->cpu, OTHER_LIOBN, (per_page - 1) << SHIFT_4K, 2));
+	EXPECT_EQ(H_SUCCESS, vm_put_list(g->cpu, OTHER_LIOBN, (3 * dir - 1) << SHIFT_4K, 2));
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		want = GUEST_MEM | i << SHIFT_4K | TCE_RW;
+		if (i == 1 || i == 4 || i == 5)
+			want = GUEST_MEM | TCE_READ;
+		EXPECT_EQ(H_SUCCESS, vm_get(g->cpu, OTHER_LIOBN, at[i] << SHIFT_4K, &tce));
+		EXPECT_EQ(want, tce);
+	}
+	EXPECT_EQ(H_SUCCESS, vm_get(g->cpu, OTHER_LIOBN, (dir + per_page) << SHIFT_4K, &tce));
+	EXPECT_EQ(0, tce);
+	EXPECT_EQ(H_PARAMETER, vm_get(g->cpu, OTHER_LIOBN, end << SHIFT_4K, &tce));
+
+	/* From the middle of what is not there to the last but one; then all. */
+	EXPECT_EQ(H_SUCCESS, vm_stuff(g->cpu, OTHER_LIOBN, (dir + dir / 2) << SHIFT_4K, 0,
+				      end - 1 - dir - dir / 2));
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		EXPECT_EQ(H_SUCCESS, vm_get(g->cpu, OTHER_LIOBN, at[i] << SHIFT_4K, &tce));
+		EXPECT_EQ(i < 3 || i == 6, !!tce);
+	}
+	EXPECT_EQ(H_PARAMETER, vm_stuff(g->cpu, OTHER_LIOBN, 1 << SHIFT_4K, 0, end));
+	EXPECT_EQ(H_SUCCESS, vm_stuff(g->cpu, OTHER_LIOBN, 0, 0, end));
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		EXPECT_EQ(H_SUCCESS, vm_get(g->cpu, OTHER_LIOBN, at[i] << SHIFT_4K, &tce));
+		EXPECT_EQ(0, tce);
+	}
+	close(table);
 }
 
 TEST_HARNESS_MAIN

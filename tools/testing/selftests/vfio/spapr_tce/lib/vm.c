@@ -291,6 +291,14 @@ void vm_list_set(struct vm_cpu *cpu, unsigned int i, uint64_t tce)
 	__atomic_store_n(&cpu->list[i], htobe64(tce), __ATOMIC_RELAXED);
 }
 
+long vm_statistic(const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%s", name);
+	return spapr_read_number(path);
+}
+
 void vm_list_fill(struct vm_cpu *cpu, unsigned int n, uint64_t tce, uint64_t step)
 {
 	unsigned int i;

@@ -85,6 +85,9 @@ long vm_stuff(struct vm_cpu *cpu, uint64_t liobn, uint64_t ioba, uint64_t value,
 /* Into *@tce. */
 long vm_get(struct vm_cpu *cpu, uint64_t liobn, uint64_t ioba, uint64_t *tce);
 
+/* A statistic of all VMs that there are; -1 if there is none. */
+long vm_statistic(const char *name);
+
 /* @n TCEs for the list, from @tce on in steps of @step. */
 void vm_list_fill(struct vm_cpu *cpu, unsigned int n, uint64_t tce, uint64_t step);
 void vm_list_set(struct vm_cpu *cpu, unsigned int i, uint64_t tce);

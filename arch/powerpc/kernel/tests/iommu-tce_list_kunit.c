@@ -6,7 +6,7 @@
  * compares tables and counts with what they were.
  */
 #include <linux/prandom.h>
-#include "pci-ioda-tce_kunit.h"
+#include "../../platforms/powernv/tests/pci-ioda-tce_kunit.h"
 
 #define LIST_MOST	64
 
@@ -21,10 +21,18 @@ static int list_kill(struct iommu_table *tbl, unsigned long index, unsigned long
 
 static bool no_nodes;
 
+/* Is closed as soon as the nodes of all tables have been made, by somebody else. */
+static struct iommu_table *closing;
+static int close_result;
+
 static int list_prealloc(struct iommu_table *tbl, unsigned long entry, unsigned long npages,
 			 unsigned int nest)
 {
-	return no_nodes ? -ENOMEM : pnv_tce_prealloc(tbl, entry, npages, nest);
+	int ret = no_nodes ? -ENOMEM : pnv_tce_prealloc(tbl, entry, npages, nest);
+
+	if (closing)
+		close_result = iommu_tce_close(closing, current->mm);
+	return ret;
 }
 
 static struct iommu_table_ops list_ops = {
@@ -55,6 +63,7 @@ static void two_begin(struct kunit *test, struct two *two)
 	kills = 0;
 	kill_result = 0;
 	no_nodes = false;
+	closing = NULL;
 	poor_ops = list_ops;
 	poor_ops.prealloc = list_prealloc;
 	two->tbl[0] = ops_table(test, &list_ops, PAGE_SHIFT, 1ULL << 40, 2);
@@ -226,6 +235,33 @@ static void K6_list_that_fails_changes_no_table(struct kunit *test)
 	two_end(test, two);
 }
 
+/* Whichever it is: it stays empty, and the other one is changed. */
+static void K6_table_that_is_closed_amid_a_list(struct kunit *test)
+{
+	struct two *two = kunit_kzalloc(test, sizeof(*two), GFP_KERNEL);
+	const unsigned long per_item[] = { 1, 1UL << (PAGE_SHIFT - 12) };
+	unsigned int i, k;
+
+	KUNIT_ASSERT_NOT_NULL(test, two);
+	for (k = 0; k < 2; k++) {
+		two_begin(test, two);
+		for (i = 0; i < 8; i++)
+			two->items[i] = (two->ua + (i * 5 % 8) * PAGE_SIZE) | TCE_RW;
+		closing = two->tbl[k];
+		close_result = 1;
+		KUNIT_EXPECT_EQ(test, map_list(two, 2, 8), -ENODEV);
+		closing = NULL;
+		KUNIT_EXPECT_EQ(test, close_result, 0);
+		for (i = 0; i < 8; i++) {
+			expect_item(test, two, k, i, 0);
+			expect_item(test, two, !k, i, two->items[i]);
+		}
+		KUNIT_EXPECT_EQ(test, atomic_long_read(&two->region->mapped),
+				1 + 8 * per_item[!k]);
+		two_end(test, two);
+	}
+}
+
 /* What the hardware may still reach stays counted, and nothing else; no table keeps a new TCE. */
 static void K6_kill_that_fails_clears_all_tables(struct kunit *test)
 {
@@ -329,6 +365,7 @@ static struct kunit_case list_test_cases[] = {
 	KUNIT_CASE(lists_go_to_all_tables),
 	KUNIT_CASE(one_table_takes_the_same_lists),
 	KUNIT_CASE(K6_list_that_fails_changes_no_table),
+	KUNIT_CASE(K6_table_that_is_closed_amid_a_list),
 	KUNIT_CASE(K6_kill_that_fails_clears_all_tables),
 	KUNIT_CASE(one_entry_is_exchanged),
 	KUNIT_CASE(K5_watches_are_told_once),

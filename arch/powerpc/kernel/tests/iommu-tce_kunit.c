@@ -7,7 +7,7 @@
  * carry the defect or invariant they stand for.
  */
 #include <linux/sched/signal.h>
-#include "pci-ioda-tce_kunit.h"
+#include "../../platforms/powernv/tests/pci-ioda-tce_kunit.h"
 
 /* Kills, and what was still counted when they came. */
 static unsigned long kills;

@@ -8,7 +8,7 @@
 #include <linux/completion.h>
 #include <linux/prandom.h>
 #include <linux/slab.h>
-#include "pci-ioda-tce_kunit.h"
+#include "../../platforms/powernv/tests/pci-ioda-tce_kunit.h"
 
 static int nothing_to_kill(struct iommu_table *tbl, unsigned long index, unsigned long npages)
 {
