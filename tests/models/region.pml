@@ -6,7 +6,8 @@
  * user       iommu_tce_map() and iommu_tce_unmap() on one entry: request_hold() with
  *            mm_iommu_hold(), request_aim(), the exchange, batch_add_run() with
  *            mm_iommu_region_of(), the kill, mm_iommu_drop(); request_unhold() after a failure
- * real       iommu_tce_change_rm() that clears the entry, with interrupts off
+ * real       iommu_tce_map_one_rm(), which clears the entry, or lets it point to what has been seen
+ *            registered, if it pointed to nothing or there before; with interrupts off
  * container  one mm_iommu_register() with region_claim() and region_settle(), then
  *            mm_iommu_unregister() until it succeeds or never; at its end mm_iommu_abandon_start(),
  *            _grace() and _finish(), and before it, by the first one, iommu_tce_close() on the table of one entry
@@ -74,6 +75,26 @@ inline end_section()
 	waits[1] = waits[1] & ~(1 << _pid)
 }
 
+/* In a step: count for the caller in the region that was found, or set @g to NONE. */
+inline raise(g)
+{
+	if
+	:: g == NONE
+#ifdef BAD_HOLD
+	:: g != NONE ->
+#else
+	:: g != NONE && !r[g].mapped ->
+		TOUCH(g);
+		g = NONE
+	:: g != NONE && r[g].mapped ->
+#endif
+		TOUCH(g);
+		r[g].mapped++;
+		r[g].held++;
+		COUNTED(g)
+	fi
+}
+
 /* Set @g to the region, with a count for the caller, or to NONE. */
 inline hold(g)
 {
@@ -85,24 +106,7 @@ inline hold(g)
 	:: g != NONE && r[g].used
 	:: else -> g = NONE
 	fi;
-	d_step {
-		if
-		:: g == NONE
-#ifdef BAD_HOLD
-		:: g != NONE ->
-#else
-		:: g != NONE && !r[g].mapped ->
-			TOUCH(g);
-			g = NONE
-		:: g != NONE && r[g].mapped ->
-#endif
-			TOUCH(g);
-			r[g].mapped++;
-			r[g].held++;
-			COUNTED(g)
-		fi;
-		end_section()
-	}
+	d_step { raise(g); end_section() }
 }
 
 /* In a step: give back one of the caller's counts. */
@@ -279,6 +283,18 @@ next:		skip
 	od
 }
 
+/* A count that cannot be the last. */
+inline give_back(g)
+{
+	d_step {
+		TOUCH(g);
+		r[g].held--;
+		r[g].mapped--;
+		COUNTED(g);
+		assert(r[g].mapped)
+	}
+}
+
 active proctype real()
 {
 	byte g = NONE;
@@ -300,16 +316,47 @@ active proctype real()
 		if
 		:: g != NONE ->
 			d_step { OWNED(g); r[g].points--; r[g].held++ };
-			d_step {
-				TOUCH(g);
-				r[g].held--;
-				r[g].mapped--;
-				COUNTED(g);
-				assert(r[g].mapped)
-			}
+			give_back(g)
 		:: else
 		fi;
 		d_step { end_section(); g = NONE }
+	:: gone < CONTAINERS && tree != NONE && !closed ->
+		d_step {
+			sections = sections | (1 << _pid);
+			g = tree;
+			if
+			:: g != NONE && r[g].used
+			:: else -> g = NONE
+			fi
+		};
+		d_step {
+			raise(g);
+			if
+			:: g == NONE -> end_section()
+			:: else
+			fi
+		};
+		if
+		:: g != NONE ->
+			d_step {
+				if
+				:: tce == NONE && !closed ->
+					tce = g;
+					r[g].held--;
+					r[g].points++;
+					g = NONE;
+					end_section()
+				:: else		/* refused; or it is the count of the old one now */
+				fi
+			};
+			if
+			:: g != NONE ->
+				give_back(g);
+				d_step { end_section(); g = NONE }
+			:: else
+			fi
+		:: else
+		fi
 	od
 }
 

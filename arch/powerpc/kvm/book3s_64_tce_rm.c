@@ -13,7 +13,7 @@
  *
  * Simple is: a window with one link at most, pages as large in its table as in
  * the guest, few entries whose words are in a page of the view that exists, and
- * what iommu_tce_change_rm() can do.
+ * what iommu_tce_map_one_rm() and iommu_tce_change_rm() can do.
  *
  * There is neither SRCU nor RCU read section.  The master thread of the core
  * has entered the guest inside an SRCU read section of the VM and with

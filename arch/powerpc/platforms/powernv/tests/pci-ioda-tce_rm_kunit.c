@@ -355,6 +355,29 @@ static void I8_old_memory_of_an_orphan_is_refused(struct kunit *test)
 	twins_end(test, twins);
 }
 
+/* What the new TCE points to is all right, and its count is given back. */
+static void I8_orphan_that_registered_memory_would_replace_is_refused(struct kunit *test)
+{
+	struct twins *twins = mapped_begin(test, 1);
+	struct mm_iommu_region *other = region(test, area(test), 2);
+	const u64 items[] = { other->ua | TCE_RW, (other->ua + PAGE_SIZE) | TCE_RW };
+	unsigned int n;
+
+	KUNIT_EXPECT_TRUE(test, mm_iommu_abandon_start(current->mm, twins->region));
+	mm_iommu_abandon_grace();
+	mm_iommu_abandon_finish(current->mm, twins->region);
+	for (n = 1; n <= 2; n++) {
+		expect_refusal(test, twins, 0, n, items);
+		KUNIT_EXPECT_EQ(test, atomic_long_read(&other->mapped), 1);
+	}
+	KUNIT_EXPECT_PTR_EQ(test, region(test, twins->ua, AREA_PAGES), twins->region);
+	KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 0, 1, items), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&other->mapped), 2);
+	KUNIT_EXPECT_EQ(test, change_rm(test, twins->rm, 0, 1, NULL), 0);
+	KUNIT_EXPECT_EQ(test, mm_iommu_unregister(current->mm, other), 0);
+	twins_end(test, twins);
+}
+
 static void more_regions_than_there_is_room_for_are_refused(struct kunit *test)
 {
 	struct twins *twins = twins_begin(test, 1);
@@ -416,7 +439,7 @@ static void one_entry_goes_from_region_to_region(struct kunit *test)
 	twins_end(test, twins);
 }
 
-/* What is smaller than an IOMMU page cannot be mapped, and half of one neither. */
+/* Memory in pieces that are smaller than an IOMMU page cannot be mapped. */
 static void larger_iommu_pages_are_refused(struct kunit *test)
 {
 	struct twins *twins = twins_begin(test, 1);
@@ -635,8 +658,14 @@ static void T13_kill_that_fails_keeps_old_and_new(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, owner_of(a.tbl, 1), a.region->ua);
 	KUNIT_EXPECT_EQ(test, census(a.tbl).tces, 4);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&a.region->mapped), 7);
+	/* The same for one entry, whose old TCE is of the same region. */
+	a.tbl->it_broken = false;
+	fake->phb.tce_sync_late = false;
+	KUNIT_EXPECT_EQ(test, change_rm(test, a.tbl, 2, 1, items + 1), -EIO);
+	KUNIT_EXPECT_EQ(test, owner_of(a.tbl, 2), a.region->ua);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&a.region->mapped), 8);
 	pnv_pci_unlink_table_and_group(a.tbl, &fake->pe.table_group);
-	alone_end(test, &a, 2);
+	alone_end(test, &a, 3);
 }
 
 /* Another PE at the PHB of @fake. */
@@ -704,6 +733,7 @@ static struct kunit_case rm_cases[] = {
 	KUNIT_CASE(a_leaf_that_is_missing_or_ends_is_refused),
 	KUNIT_CASE(memory_that_cannot_be_mapped_is_refused),
 	KUNIT_CASE(I8_old_memory_of_an_orphan_is_refused),
+	KUNIT_CASE(I8_orphan_that_registered_memory_would_replace_is_refused),
 	KUNIT_CASE(more_regions_than_there_is_room_for_are_refused),
 	KUNIT_CASE(runs_in_several_regions_are_counted),
 	KUNIT_CASE(one_entry_goes_from_region_to_region),

@@ -92,10 +92,10 @@ TEST_F(two, K6_two_windows_behind_one_liobn)
 	ASSERT_EQ(0, vm_set(&g->vm, s.group, g->table));
 	live_link(_metadata, g);
 	/* What must go into two tables is not done in real mode. */
-	done = vm_statistic("tce_rm_done");
+	done = vm_statistic(&g->vm, "tce_rm_done");
 	EXPECT_EQ(H_SUCCESS, map_eight(g));
 	EXPECT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 0), tce_of(g, 0)));
-	EXPECT_EQ(done, vm_statistic("tce_rm_done"));
+	EXPECT_EQ(done, vm_statistic(&g->vm, "tce_rm_done"));
 	EXPECT_EQ(0, spapr_unmap(g->c, g->base, WIN_SIZE));
 	EXPECT_TRUE(hardware_has_any(g));
 	EXPECT_EQ(0, spapr_unmap(s.container, g->base, WIN_SIZE));

@@ -12,6 +12,7 @@
 #include "kvm_fixture.h"
 
 #define PARAMETER	"/sys/module/kvm_spapr_tce/parameters/realmode"
+#define POOLS		"/sys/kernel/mm/hugepages"
 #define MOST		32	/* entries that real mode takes */
 
 static bool write_parameter(const char *value)
@@ -30,7 +31,51 @@ FIXTURE(rm)
 	bool real;		/* hypercalls arrive in real mode on this processor */
 	long done;
 	long too_hard;
+	const char *pool;	/* of hugepages, and what it had */
+	long pool_before;
+	char *huge;
+	unsigned int huge_shift;
+	uint64_t huge_size;
 };
+
+/* @n hugepages; NULL if they cannot be made.  The teardown gives them back. */
+static char *huge_begin(struct _test_data_rm *self, unsigned int n)
+{
+	static const unsigned int shifts[] = { 21, 24 };
+	static char pool[80];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(shifts); i++) {
+		snprintf(pool, sizeof(pool), POOLS "/hugepages-%lukB/nr_hugepages",
+			 (1UL << shifts[i]) / KB);
+		if (!access(pool, W_OK))
+			self->huge_shift = shifts[i];
+		if (self->huge_shift)
+			break;
+	}
+	if (!self->huge_shift)
+		return NULL;
+	self->pool = pool;
+	self->pool_before = spapr_read_number(pool);
+	self->huge_size = (uint64_t)n << self->huge_shift;
+	if (spapr_write_number(pool, self->pool_before + n) ||
+	    spapr_read_number(pool) != self->pool_before + n)
+		return NULL;
+	self->huge = mmap(NULL, self->huge_size, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+			  MAP_ANONYMOUS | MAP_HUGETLB | self->huge_shift << MAP_HUGE_SHIFT, -1, 0);
+	if (self->huge == MAP_FAILED)
+		return NULL;
+	memset(self->huge, 0, self->huge_size);
+	return self->huge;
+}
+
+static bool huge_end(struct _test_data_rm *self)
+{
+	if (self->huge && self->huge != MAP_FAILED)
+		munmap(self->huge, self->huge_size);
+	return !self->pool || (!spapr_write_number(self->pool, self->pool_before) &&
+			       spapr_read_number(self->pool) == self->pool_before);
+}
 
 FIXTURE_VARIANT(rm)
 {
@@ -58,8 +103,8 @@ FIXTURE_SETUP(rm)
 		ASSERT_EQ(0, guest_add_and_set(g));
 	/* The page of the view is made in virtual mode. */
 	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 0), tce_of(g, 0)));
-	self->done = vm_statistic("tce_rm_done");
-	self->too_hard = vm_statistic("tce_rm_too_hard");
+	self->done = vm_statistic(&g->vm, "tce_rm_done");
+	self->too_hard = vm_statistic(&g->vm, "tce_rm_too_hard");
 	ASSERT_GE(self->done, 0);
 	ASSERT_GE(self->too_hard, 0);
 }
@@ -68,6 +113,7 @@ FIXTURE_TEARDOWN(rm)
 {
 	write_parameter("Y");
 	EXPECT_TRUE(guest_end(&self->g));
+	EXPECT_TRUE(huge_end(self));
 }
 
 /* Since the last time, real mode has done, and left to virtual mode, so many calls. */
@@ -78,8 +124,8 @@ FIXTURE_TEARDOWN(rm)
 		self->done += on ? (_done) : 0;						\
 		self->too_hard += on ? (_too_hard) : (_done) + (_too_hard);		\
 	}										\
-	EXPECT_EQ(self->done, vm_statistic("tce_rm_done"));				\
-	EXPECT_EQ(self->too_hard, vm_statistic("tce_rm_too_hard"));			\
+	EXPECT_EQ(self->done, vm_statistic(&self->g.vm, "tce_rm_done"));		\
+	EXPECT_EQ(self->too_hard, vm_statistic(&self->g.vm, "tce_rm_too_hard"));		\
 } while (0)
 
 TEST_F(rm, short_calls)
@@ -168,25 +214,14 @@ TEST_F(rm, list_that_is_not_in_memory)
 /* A page of the process may be larger than one of the kernel. */
 TEST_F(rm, lists_in_a_hugepage)
 {
-	static const struct {
-		const char *pool;
-		unsigned int shift;
-	} sizes[] = { { "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", 21 },
-		      { "/sys/kernel/mm/hugepages/hugepages-16384kB/nr_hugepages", 24 } };
 	struct guest *g = &self->g;
-	const int size = access(sizes[0].pool, W_OK) ? 1 : 0;
-	const uint64_t bytes = 1ULL << sizes[size].shift, gpa = 2 * GUEST_MEM;
+	uint64_t *page = (uint64_t *)huge_begin(self, 1);
+	const uint64_t bytes = self->huge_size, gpa = 2 * GUEST_MEM;
 	const uint64_t lists[] = { 0, PAGE_64K + 4 * KB, bytes / 2, bytes - 4 * KB };
-	long before = spapr_read_number(sizes[size].pool);
 	unsigned int i, k;
-	uint64_t *page;
 
-	if (before < 0 || spapr_write_number(sizes[size].pool, before + 1) ||
-	    spapr_read_number(sizes[size].pool) != before + 1)
+	if (!page)
 		SKIP(return, "no hugepage can be made");
-	page = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
-		    MAP_HUGETLB | sizes[size].shift << MAP_HUGE_SHIFT, -1, 0);
-	ASSERT_NE(MAP_FAILED, page);
 	for (i = 0; i < ARRAY_SIZE(lists); i++)
 		for (k = 0; k < 4; k++)
 			page[lists[i] / 8 + k] = htobe64(tce_of(g, 4 * i + k));
@@ -201,9 +236,44 @@ TEST_F(rm, lists_in_a_hugepage)
 	}
 	EXPECT_EQ(H_SUCCESS, vm_stuff(g->cpu, LIOBN, ioba(g, 0), 0, 4));
 	EXPECT_FALSE(hardware_has_any(g));
-	ASSERT_EQ(0, vm_slot(&g->vm, SLOT_MORE, gpa, page, 0));
-	munmap(page, bytes);
-	EXPECT_EQ(0, spapr_write_number(sizes[size].pool, before));
+}
+
+/* The guest's address is aligned to an IOMMU page, and what is behind it is not. */
+TEST_F(rm, K3_large_pages_that_are_not_aligned_in_user_space)
+{
+	struct guest *g = &self->g;
+	char *pages = huge_begin(self, 2);
+	const uint64_t page = self->huge_size / 2, gpa = 2 * GUEST_MEM;
+	unsigned int off;
+	int table;
+
+	if (!pages || !variant->linked)
+		SKIP(return, "needs two hugepages, and a link");
+	if (spapr_create(g->c, self->huge_shift, page * 4, 1, &g->base))
+		SKIP(return, "the IOMMU has no pages as large as hugepages");
+	g->shift = self->huge_shift;
+	ASSERT_EQ(0, spapr_register(g->c, pages, self->huge_size));
+	table = vm_liobn(&g->vm, OTHER_LIOBN, g->shift, g->base >> g->shift, 4);
+	ASSERT_LE(0, table);
+	ASSERT_EQ(0, vm_set(&g->vm, g->st.s.group, table));
+	/* Aligned: so the view has its page, too. */
+	ASSERT_EQ(0, vm_slot(&g->vm, SLOT_MORE, gpa, pages, page));
+	EXPECT_EQ(H_SUCCESS, vm_put(g->cpu, OTHER_LIOBN, ioba(g, 0), gpa | TCE_RW));
+	EXPECT_EQ(H_SUCCESS, vm_put(g->cpu, OTHER_LIOBN, ioba(g, 0), gpa | TCE_RW));
+	expect_calls(1, 1);
+	EXPECT_EQ(-EBUSY, spapr_unregister(g->c, pages, self->huge_size));
+	EXPECT_EQ(H_SUCCESS, vm_put(g->cpu, OTHER_LIOBN, ioba(g, 0), 0));
+	expect_calls(1, 0);
+	for (off = PAGE_64K; off < page; off *= 2) {
+		ASSERT_EQ(0, vm_slot(&g->vm, SLOT_MORE, gpa, pages, 0));
+		ASSERT_EQ(0, vm_slot(&g->vm, SLOT_MORE, gpa, pages + off, page));
+		EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, OTHER_LIOBN, ioba(g, 0), gpa | TCE_RW));
+		vm_list_fill(g->cpu, 2, gpa | TCE_RW, 0);
+		EXPECT_EQ(H_TOO_HARD, vm_put_list(g->cpu, OTHER_LIOBN, ioba(g, 0), 2));
+		expect_calls(0, 2);
+	}
+	EXPECT_EQ(0, spapr_unregister(g->c, pages, self->huge_size));
+	close(table);
 }
 
 /* Entries are not as large as in the table: that is for virtual mode, reading them is not. */

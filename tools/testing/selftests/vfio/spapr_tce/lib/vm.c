@@ -291,11 +291,11 @@ void vm_list_set(struct vm_cpu *cpu, unsigned int i, uint64_t tce)
 	__atomic_store_n(&cpu->list[i], htobe64(tce), __ATOMIC_RELAXED);
 }
 
-long vm_statistic(const char *name)
+long vm_statistic(const struct vm *vm, const char *name)
 {
-	char path[64];
+	char path[96];
 
-	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%s", name);
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/%s", getpid(), vm->fd, name);
 	return spapr_read_number(path);
 }
 

@@ -85,8 +85,8 @@ long vm_stuff(struct vm_cpu *cpu, uint64_t liobn, uint64_t ioba, uint64_t value,
 /* Into *@tce. */
 long vm_get(struct vm_cpu *cpu, uint64_t liobn, uint64_t ioba, uint64_t *tce);
 
-/* A statistic of all VMs that there are; -1 if there is none. */
-long vm_statistic(const char *name);
+/* A statistic of this VM; -1 if there is none. */
+long vm_statistic(const struct vm *vm, const char *name);
 
 /* @n TCEs for the list, from @tce on in steps of @step. */
 void vm_list_fill(struct vm_cpu *cpu, unsigned int n, uint64_t tce, uint64_t step);
