@@ -559,14 +559,20 @@ EXPORT_SYMBOL_GPL(kvmppc_h_stuff_tce);
 long kvmppc_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 		      unsigned long ioba)
 {
-	struct tce_call call = { .kvm = vcpu->kvm, .n = 1 };
-	int idx = srcu_read_lock(&vcpu->kvm->srcu);
-	long ret = begin_call(&call, liobn, ioba);
+	struct kvm_tce_liobn *window;
+	unsigned long index;
+	long ret = H_TOO_HARD;
 	const u64 *word;
+	int idx;
 
-	if (ret == H_SUCCESS) {
-		word = kvm_tce_view(call.liobn, call.index);
+	idx = srcu_read_lock(&vcpu->kvm->srcu);
+	window = kvm_tce_find(vcpu->kvm, liobn);
+	if (window && !kvm_tce_inside(window, ioba, 1, &index)) {
+		ret = H_PARAMETER;
+	} else if (window) {
+		word = kvm_tce_view(window, index);
 		kvmppc_set_gpr(vcpu, 4, word ? READ_ONCE(*word) : 0);
+		ret = H_SUCCESS;
 	}
 	srcu_read_unlock(&vcpu->kvm->srcu, idx);
 	return ret;

@@ -18,7 +18,7 @@ FIXTURE(kill_fault)
 FIXTURE_SETUP(kill_fault)
 {
 	struct guest *g = &self->g;
-	const char *why = guest_begin(g, 1) ?: fault_kills_begin();
+	const char *why = guest_begin(g, 1) ?: fault_firmware_begin(FIRMWARE_KILL);
 
 	self->other.container = -1;
 	if (why)
@@ -29,7 +29,7 @@ FIXTURE_SETUP(kill_fault)
 
 FIXTURE_TEARDOWN(kill_fault)
 {
-	fault_kills_off();
+	fault_firmware_off();
 	if (self->other.container >= 0)
 		spapr_teardown(&self->other);
 	EXPECT_TRUE(guest_end(&self->g));
@@ -93,9 +93,9 @@ static void is_lost(struct __test_metadata *_metadata, struct guest *g, unsigned
 /* What @_call gives when its first kill fails. */
 #define WITHOUT_KILL(_expected, _call)			\
 do {							\
-	fault_kills(0, 2);				\
+	fault_firmware(0, 2);				\
 	EXPECT_EQ(_expected, _call);			\
-	EXPECT_EQ(2, fault_kills_end());		\
+	EXPECT_EQ(2, fault_firmware_end());		\
 } while (0)
 
 TEST_F(kill_fault, T13_PUT)
@@ -113,9 +113,9 @@ TEST_F(kill_fault, T13_PUT_and_no_kill_works)
 	struct guest *g = &self->g;
 
 	ASSERT_EQ(H_SUCCESS, vm_put(g->cpu, LIOBN, ioba(g, 0), part(g, 0)));
-	fault_kills(0, 1000);
+	fault_firmware(0, 1000);
 	EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, LIOBN, ioba(g, 0), part(g, 1)));
-	EXPECT_LT(2, fault_kills_end());
+	EXPECT_LT(2, fault_firmware_end());
 	is_lost(_metadata, g, 1 | 2);
 }
 
@@ -257,9 +257,9 @@ TEST_F(kill_fault, T13_second_of_two_windows)
 	ASSERT_EQ(0, vm_add(&g->vm, self->other.group));
 	ASSERT_EQ(0, vm_set(&g->vm, self->other.group, g->table));
 	ASSERT_EQ(H_SUCCESS, put_list(g, 0, 1));
-	fault_kills(1, 2);
+	fault_firmware(1, 2);
 	EXPECT_EQ(H_TOO_HARD, put_list(g, 2, 3));
-	EXPECT_EQ(2, fault_kills_end());
+	EXPECT_EQ(2, fault_firmware_end());
 	EXPECT_EQ(1 | 2, parts_reached(g));
 	/* Only the other window is broken, but they go together. */
 	EXPECT_EQ(H_TOO_HARD, map_eight(g));

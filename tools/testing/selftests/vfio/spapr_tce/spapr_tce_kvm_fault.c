@@ -274,4 +274,39 @@ TEST_F(fault, I4_every_allocation_fails_once)
 	FAULT_EACH_ONCE(fail_one(variant, n));
 }
 
+GUEST_FIXTURE(mapped_view, 1, {
+	why = fault_begin();
+	if (why)
+		SKIP(return, "%s", why);
+})
+
+/* User space looks at a page of the view that cannot be made at once: the access comes again. */
+TEST_F(mapped_view, I4_every_allocation_fails_once)
+{
+	struct guest *g = &self->g;
+	volatile uint64_t *words;
+	int n, armed, failed = 0;
+	bool injected = true;
+	uint64_t first;
+
+	for (n = 1; injected && n < FAULT_POINTS; n++) {
+		ASSERT_EQ(0, create(g));
+		words = mmap(NULL, spapr_page_size(), PROT_READ | PROT_WRITE, MAP_SHARED,
+			     g->table, 0);
+		ASSERT_NE(MAP_FAILED, words);
+		armed = fault_arm(n);
+		first = words[0];
+		injected = fault_disarm(armed);
+		failed += injected;
+		EXPECT_EQ(0, first);
+		words[1] = n;
+		EXPECT_EQ(n, view(g, 1));
+		munmap((void *)words, spapr_page_size());
+		close_table(g);
+	}
+	TH_LOG("%d allocations failed", failed);
+	EXPECT_FALSE(injected);
+	EXPECT_LE(2, failed);
+}
+
 TEST_HARNESS_MAIN

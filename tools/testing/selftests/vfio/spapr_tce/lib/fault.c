@@ -12,7 +12,6 @@
 
 #define FAILSLAB	"/sys/kernel/debug/failslab/"
 #define FAIL_FUNCTION	"/sys/kernel/debug/fail_function/"
-#define KILL		"opal_pci_tce_kill"
 #define FAIL_PAGE	"/sys/kernel/debug/fail_page_alloc/"
 
 const char *fault_begin(void)
@@ -68,6 +67,7 @@ enum outcome fault_broken(const char *what, int n, long got, long want)
 	return BROKEN;
 }
 
+static const char *refused;	/* what firmware refuses when it is asked to */
 static int may_fail;
 
 static int set(const char *what, int value)
@@ -79,36 +79,45 @@ static int set(const char *what, int value)
 	return spapr_write_file(path, text);
 }
 
-const char *fault_kills_begin(void)
+const char *fault_firmware_begin(const char *call)
 {
 	const char *platform = (const char *)getauxval(AT_PLATFORM);
+	char path[128];
 
-	if (platform && !strncmp(platform, "power8", 6))
+	if (!strcmp(call, FIRMWARE_KILL) && platform && !strncmp(platform, "power8", 6))
 		return "kills are stores here";
-	if (access(FAIL_FUNCTION KILL, F_OK) && spapr_write_file(FAIL_FUNCTION "inject", KILL))
-		return "the kernel does not let kills fail";
+	snprintf(path, sizeof(path), FAIL_FUNCTION "%s", call);
+	if (access(path, F_OK) && spapr_write_file(FAIL_FUNCTION "inject", call))
+		return "the kernel does not let calls of firmware fail";
+	refused = call;
+	strcat(path, "/retval");
 	/* OPAL_HARDWARE, as a number without sign. */
-	if (spapr_write_file(FAIL_FUNCTION KILL "/retval", "0xfffffffffffffffa") ||
+	if (spapr_write_file(path, "0xfffffffffffffffa") ||
 	    spapr_write_file(FAIL_FUNCTION "task-filter", "Y") || set("verbose", 0) ||
 	    set("probability", 0) || spapr_write_file("/proc/self/make-it-fail", "1"))
-		return "kills cannot be made to fail";
+		return "calls of firmware cannot be made to fail";
 	return NULL;
 }
 
-void fault_kills(int skip, int times)
+void fault_firmware(int skip, int times)
 {
 	if (set("space", skip + 1) || set("times", times) || set("probability", 100))
 		exit(BROKEN);
 	may_fail = times;
 }
 
-void fault_kills_off(void)
+void fault_firmware_off(void)
 {
+	char text[64];
+
+	if (!refused)
+		return;
 	set("probability", 0);
-	spapr_write_file(FAIL_FUNCTION "inject", "!" KILL);
+	snprintf(text, sizeof(text), "!%s", refused);
+	spapr_write_file(FAIL_FUNCTION "inject", text);
 }
 
-int fault_kills_end(void)
+int fault_firmware_end(void)
 {
 	char text[16] = "";
 	int fd = open(FAIL_FUNCTION "times", O_RDONLY);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What fails on demand. The kernel fails the n-th allocation of a task that writes n to its
- * fail-nth, and kills of TCEs for a task that says so.
+ * fail-nth, and calls of firmware for a task that says so.
  */
 #ifndef SPAPR_TCE_FAULT_H
 #define SPAPR_TCE_FAULT_H
@@ -34,20 +34,25 @@ bool fault_disarm(int armed);
 /* What is not as it should be, in words. */
 enum outcome fault_broken(const char *what, int n, long got, long want);
 
-/* Has kills fail when they are asked to; why there can be no such, or NULL. */
-const char *fault_kills_begin(void);
+/* Calls of firmware that may be refused. */
+#define FIRMWARE_KILL	"opal_pci_tce_kill"
+#define FIRMWARE_WINDOW	"opal_pci_map_pe_dma_window"
+
+/* Has one of them refused when that is asked for; why that cannot be, or NULL. */
+const char *fault_firmware_begin(const char *call);
 
 /*
- * From now on firmware refuses kills of the calling thread, after @skip calls and at most @times.
- * One kill of some TCEs is two calls: what does not work for them is tried for all of the PE.
+ * From now on firmware refuses what the calling thread asks it, after @skip calls and at most
+ * @times. One kill of some TCEs is two calls: what does not work for them is tried for all of
+ * the PE.
  */
-void fault_kills(int skip, int times);
+void fault_firmware(int skip, int times);
 
 /* No longer; how many calls have failed. */
-int fault_kills_end(void);
+int fault_firmware_end(void);
 
 /* Never again: fail-nth would count these calls, too. */
-void fault_kills_off(void);
+void fault_firmware_off(void);
 
 /*
  * For a test with a variant, whose @least says how many allocations must fail with the call:
