@@ -40,7 +40,7 @@ struct vfio_iommu_driver_ops;
 
 /**
  * struct spapr_tce_group - a group attached to a container
- * @next: in &spapr_tce_container.groups; in &spapr_tce_container.left if it
+ * @next: in &spapr_tce_container.groups; in &spapr_tce_container.detached if it
  *	left as the last
  * @iommu_group: the group, as VFIO knows it
  * @table_group: the same group, as the platform knows it
@@ -79,19 +79,19 @@ struct spapr_tce_window {
  * @lock: read to map, unmap and look, written to change what it guards
  * @enabled: MAP is allowed: v1 was enabled, or v2 has registered something; @lock
  * @default_pending: no window was made or removed since the first group joined,
- *	and the default window is due before any other; @lock, and @windows_lock
- *	to clear it
+ *	and the default window is due before any other; @lock.  All but the last
+ *	group's leaving clear it under @windows_lock, too
  * @mm: whose memory is used, with a reference; set once; @lock
  * @charged: pages that v1's ENABLE charged; @windows_lock
  * @pinning: pages that MAPs of v1 under way have pinned or will pin, one for
  *	each TCE
- * @pinned: where to wait for @pinning to fall
+ * @pin_wait: where to wait for @pinning to fall
  * @windows: slot 0 starts at the bus address 0; @lock
  * @groups: attached groups; @lock
- * @left: groups that were the last one when they left; @lock
+ * @detached: groups that were the last one when they left; @lock
  * @reg_lock: taken to decide about a change of @regions, not to pin or unpin
- * @regions: registered regions by first page number; a slot is reserved while its
- *	region is being pinned; @reg_lock
+ * @regions: registered regions by first page number; an entry is reserved while its
+ *	region is being pinned; @reg_lock to decide
  */
 struct spapr_tce_container {
 	bool v2;
@@ -102,10 +102,10 @@ struct spapr_tce_container {
 	struct mm_struct *mm;
 	unsigned long charged;
 	atomic_long_t pinning;
-	wait_queue_head_t pinned;
+	wait_queue_head_t pin_wait;
 	struct spapr_tce_window windows[TCE_WINDOWS];
 	struct list_head groups;
-	struct list_head left;
+	struct list_head detached;
 	struct mutex reg_lock; /* for regions */
 	struct xarray regions;
 };

@@ -48,16 +48,16 @@ static void *spapr_tce_iommu_open(unsigned long arg)
 	container->v2 = arg == VFIO_SPAPR_TCE_v2_IOMMU;
 	mutex_init(&container->windows_lock);
 	init_rwsem(&container->lock);
-	init_waitqueue_head(&container->pinned);
+	init_waitqueue_head(&container->pin_wait);
 	INIT_LIST_HEAD(&container->groups);
-	INIT_LIST_HEAD(&container->left);
+	INIT_LIST_HEAD(&container->detached);
 	mutex_init(&container->reg_lock);
 	xa_init_flags(&container->regions, XA_FLAGS_ACCOUNT);
 	return container;
 }
 
 /*
- * All groups are detached.  Let go of the tables, then the memory, then the mm.
+ * All groups are detached.  Put the tables, unpin the memory, drop the mm.
  * A task of that mm may wait for the mmap_lock.  VFIO and the driver core hold no lock here,
  * unless no group was ever attached; then there is no mm and nothing to wait
  * for.
@@ -69,13 +69,13 @@ static void spapr_tce_iommu_release(void *iommu_data)
 
 	if (container->mm)
 		spapr_tce_may_wait(container);
-	list_for_each_entry_safe(group, tmp, &container->left, next) {
+	list_for_each_entry_safe(group, tmp, &container->detached, next) {
 		spapr_tce_windows_put(group);
 		kfree(group);
 	}
 	spapr_tce_unregister_all(container);
 	if (container->charged) {
-		mm_iommu_leave(container->mm);
+		mm_iommu_uncharge_begin(container->mm);
 		mm_iommu_uncharge(container->mm, container->charged);
 	}
 	if (container->mm)
@@ -205,7 +205,7 @@ static void group_detach(struct spapr_tce_container *container,
 		last = list_empty(&container->groups);
 		if (last) {
 			spapr_tce_windows_take(container, group);
-			list_add_tail(&group->next, &container->left);
+			list_add_tail(&group->next, &container->detached);
 		} else {
 			spapr_tce_windows_unset(container, group->table_group);
 		}

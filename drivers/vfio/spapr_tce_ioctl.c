@@ -260,7 +260,7 @@ call_find(const struct spapr_tce_container *container, unsigned int cmd)
 }
 
 /*
- * What it saves to tell the compiler, in instructions of a MAP of one TCE:
+ * Instructions that these annotations save in a MAP of one TCE:
  * call_run() inline 85, call_copy_in() 50, call_enter() 47, call_check_state() 21;
  * call_claim_mm() not inline 4; an argument that is not initialized 6.
  */
@@ -318,8 +318,8 @@ call_check_state(struct spapr_tce_container *container,
 }
 
 /*
- * A page fault may wait for user space with the mmap_lock held, for as long as user space likes:
- * for lockdep, which sees the lock but not that wait.
+ * Tell lockdep that whoever takes the mmap_lock may wait for user space: a page fault holds it
+ * for as long as user space likes.
  */
 static void mmap_lock_may_wait(struct mm_struct *mm)
 {

@@ -34,8 +34,8 @@ static int region_reserve(struct spapr_tce_container *container, u64 ua,
 }
 
 /*
- * Take a registration back.  If it was the last one of the region the caller
- * lets go of it.
+ * Undo a registration.  If it was the last one of the region the caller
+ * unpins it.
  * Return: as mm_iommu_unregister_start(); -ENOENT when the container has no
  * such region.
  */
@@ -97,7 +97,7 @@ int spapr_tce_register(struct spapr_tce_container *container, u64 ua, u64 size)
 }
 
 /**
- * spapr_tce_unregister() - take a registration back; the last one lets go of
+ * spapr_tce_unregister() - undo a registration; the last one unpins
  * the memory
  * @container: the container
  * @ua: where the region starts
@@ -123,7 +123,7 @@ int spapr_tce_unregister(struct spapr_tce_container *container, u64 ua,
 	return 0;
 }
 
-/* Take back all registrations, because the container ends.  Cannot fail. */
+/* Undo all registrations, because the container ends.  Cannot fail. */
 void spapr_tce_unregister_all(struct spapr_tce_container *container)
 {
 	struct mm_iommu_region *region;

@@ -279,7 +279,7 @@ static int v1_pin_begin(struct spapr_tce_container *container,
 			const struct iommu_table *tbl, unsigned long npages)
 {
 	mm_iommu_wait_map(&v1_pinning_map);
-	if (wait_event_killable(container->pinned,
+	if (wait_event_killable(container->pin_wait,
 				v1_may_pin(container, tbl, npages)))
 		return -EINTR;
 	return 0;
@@ -289,7 +289,7 @@ static void v1_pin_end(struct spapr_tce_container *container,
 		       unsigned long npages)
 {
 	atomic_long_sub(npages, &container->pinning);
-	wake_up_all(&container->pinned);
+	wake_up_all(&container->pin_wait);
 }
 
 /**
@@ -303,7 +303,7 @@ static void v1_pin_end(struct spapr_tce_container *container,
  * way.
  * Return: 0; -ENOMEM, -EFAULT for memory that cannot be pinned, -EINTR after a fatal signal
  * while pinning, -EPERM after DISABLE, -ENXIO when the last group has left: nothing has
- * changed.  -EIO when firmware refused an entry or a kill, -ENODEV when the last group left
+ * changed.  -EIO when firmware refused an entry or a kill, -ENXIO when the last group left
  * meanwhile: the entries before it have been cleared.
  */
 int spapr_tce_v1_map(struct spapr_tce_container *container,
@@ -349,7 +349,14 @@ static int v1_pages(struct spapr_tce_container *container, unsigned long *pages)
 	return *pages ? 0 : -EPERM;
 }
 
-/* Charge the default window once, and let MAP begin. */
+/**
+ * spapr_tce_v1_enable() - VFIO_IOMMU_ENABLE: charge the default window, and allow MAP
+ * @container: a v1 container, whose mm is the caller's
+ *
+ * Context: Process, may sleep; takes windows_lock and the container's lock.
+ * Return: 0; -EBUSY when it is enabled, or still charged; -ENXIO without a group; -EPERM when the
+ * default window is smaller than a page; -ENOMEM; -EINTR.  On failure nothing has changed.
+ */
 int spapr_tce_v1_enable(struct spapr_tce_container *container)
 {
 	unsigned long pages;
@@ -394,16 +401,20 @@ static int v1_disable_wait(struct spapr_tce_container *container)
 	 */
 	smp_mb();
 	mm_iommu_wait_map(&v1_pinning_map);
-	if (wait_event_killable(container->pinned,
+	if (wait_event_killable(container->pin_wait,
 				!atomic_long_read(&container->pinning)))
 		return -EINTR;
 	return 0;
 }
 
-/*
- * Unpin all mapped pages, then end the charge.  After a fatal signal the charge
- * stays until another process with the same mm calls DISABLE again, or the
- * container ends.
+/**
+ * spapr_tce_v1_disable() - VFIO_IOMMU_DISABLE: unpin all mapped pages, then end the charge
+ * @container: a v1 container
+ *
+ * Context: Process, may sleep; takes windows_lock and the container's lock.
+ * Return: 0, also when a kill failed, whose pages stay pinned; -EINTR after a fatal signal: MAP
+ * may be refused already, and the charge stays until another process with the same mm calls
+ * DISABLE again, or the container ends.
  */
 int spapr_tce_v1_disable(struct spapr_tce_container *container)
 {

@@ -12,7 +12,7 @@
  *
  * A window is made in two steps, windows_make() and windows_finish().  Between
  * them it is in the groups, but no call finds it, and no guest may map into it.
- * So it can be taken back if its address cannot be written to the caller's
+ * So it can be undone if its address cannot be written to the caller's
  * memory.
  *
  * REMOVE takes a window out of its slot, so that no other call finds it, empties the table
@@ -34,7 +34,7 @@
  * @charged: pages that are charged for it, until the table takes the charge over
  * @num: number of the slot
  * @tbl: the table, with a reference; NULL before there is one
- * @stuck: it was taken back, and firmware has kept the table in some group
+ * @stuck: it was undone, and firmware has kept the table in some group
  */
 struct new_window {
 	struct iommu_table_shape shape;
@@ -65,8 +65,8 @@ static void window_unset_anyway(struct spapr_tce_container *container,
 }
 
 /*
- * Let go of a table.  A table that firmware keeps is freed later, under locks
- * that must not wait for the mm that pays, so its charge ends now.
+ * Put a table.  A table that firmware keeps is freed later, under locks that
+ * forbid waiting for the mmap_lock, so its charge ends now.
  */
 static void window_put(struct iommu_table *tbl, bool stuck)
 {
@@ -276,7 +276,7 @@ static bool window_open(struct spapr_tce_container *container,
 	if (window->programmed != new->tbl)
 		return false;
 	if (container->v2)
-		/* Pairs with KVM's look at it: what the groups of the table are comes before. */
+		/* Pairs with KVM's table_for(): whoever sees it_mm sees the table's groups. */
 		smp_store_release(&new->tbl->it_mm, container->mm);
 	window->tbl = new->tbl;
 	if (new->num == 0)
@@ -285,7 +285,7 @@ static bool window_open(struct spapr_tce_container *container,
 }
 
 /*
- * Take a window back, into which nobody has mapped.  If firmware refuses, the
+ * Undo a window, into which nobody has mapped.  If firmware refuses, the
  * window stays and can be used.
  */
 static void window_undo(struct spapr_tce_container *container,
@@ -381,7 +381,9 @@ static int making_program(struct spapr_tce_container *container,
  * windows_finish().
  * Return: 0, also when there is nothing to make; -ENXIO without a group; -ENOSPC without a
  * free slot; -EINVAL for a shape that the hardware of one group cannot do; -ENOMEM; -EPERM when
- * the platform has no windows to make; -EIO when firmware refuses.
+ * the platform has no windows to make; -EIO when firmware refuses; -EBUSY where firmware has kept
+ * an earlier table in the slot; -ENODEV (pseries) when the group has no device any more; -EINTR
+ * after a fatal signal.
  */
 static int windows_make(struct spapr_tce_container *container,
 			struct making *making,
@@ -405,10 +407,10 @@ static int windows_make(struct spapr_tce_container *container,
 }
 
 /*
- * windows_finish() - open new windows, or take them back
+ * windows_finish() - open new windows, or undo them
  * @container: the container
  * @making: from windows_make()
- * @ret: 0 to open them; an errno, to be returned, to take them back
+ * @ret: 0 to open them; an errno, to be returned, to undo them
  *
  * Context: Process, may sleep; windows_lock held.
  * Return: @ret; -ENXIO when the last group left meanwhile and took the windows along.  On
@@ -530,8 +532,9 @@ static int window_hide(struct spapr_tce_container *container, u64 start,
  * let calls find it again.  The caller keeps its own reference to the table.
  * Return: 0 or an errno; 1 when the last group has taken the table along.
  */
-static int window_leave(struct spapr_tce_container *container, unsigned int num,
-			struct iommu_table *tbl, bool *stuck)
+static int window_take_out(struct spapr_tce_container *container,
+			   unsigned int num, struct iommu_table *tbl,
+			   bool *stuck)
 {
 	struct spapr_tce_window *window = &container->windows[num];
 	int ret;
@@ -561,7 +564,7 @@ static int window_leave(struct spapr_tce_container *container, unsigned int num,
  * it empties.
  * Return: 0; -ENXIO without a group; -EINVAL when there is no such window; -EINTR after a fatal
  * signal; -EIO when firmware refuses: the window stays, and is empty but for what a hypercall that
- * was under way may put there yet.
+ * was under way may still put there.
  */
 int spapr_tce_window_remove(struct spapr_tce_container *container, u64 start)
 {
@@ -578,10 +581,10 @@ int spapr_tce_window_remove(struct spapr_tce_container *container, u64 start)
 		return ret;
 	spapr_tce_may_wait(container);
 	window_empty(container, tbl);
-	ret = window_leave(container, num, tbl, &stuck);
+	ret = window_take_out(container, num, tbl, &stuck);
 	/* So that the charge is gone when this returns, also if a guest had the table. */
 	if (!ret) {
-		iommu_tce_leave(tbl);
+		iommu_tce_uncharge_begin(tbl);
 		iommu_tce_wait_watches(tbl);
 	}
 	window_put(tbl, stuck);
@@ -663,7 +666,7 @@ void spapr_tce_windows_end(struct spapr_tce_container *container,
 }
 
 /*
- * Let go of the tables that spapr_tce_windows_take() gave a group.
+ * Put the tables that spapr_tce_windows_take() gave a group.
  * Context: Process, may sleep, also for the mmap_lock of the mm that pays.
  */
 void spapr_tce_windows_put(struct spapr_tce_group *group)
@@ -674,7 +677,7 @@ void spapr_tce_windows_put(struct spapr_tce_group *group)
 		if (!group->tables[i])
 			continue;
 		if (!group->stuck[i])
-			iommu_tce_leave(group->tables[i]);
+			iommu_tce_uncharge_begin(group->tables[i]);
 		window_put(group->tables[i], group->stuck[i]);
 	}
 }

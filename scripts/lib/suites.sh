@@ -249,7 +249,7 @@ in_kasan='s/^spapr_tce_errno$/& -T bad_input_costs_nothing/
 	s/^spapr_tce_race_first$/& -T C6_the_mm_is_taken_once/'
 kasan() {
 	local skip=$in_kasan status=0
-	with kasan 7200 -vE '^spapr_tce_(((kvm|kill)_)?fault|iommufd)' || status=$?
+	with kasan 7200 -vE '^spapr_tce_(((kvm|kill|window)_)?fault|iommufd)' || status=$?
 	iommufd_alone kasan 1800 || status=$?
 	return "$status"
 }

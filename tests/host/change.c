@@ -25,10 +25,10 @@ static void record(void)
 	tap(iommu_tce_record_old(&change, change.runs[IOMMU_TCE_RUNS - 1].owner + 65536, 16),
 	    "a_full_array_extends_its_last_run", "refused");
 
-	iommu_tce_forget_old(&change);
+	iommu_tce_unrecord_old(&change);
 	tap(change.nr_runs == IOMMU_TCE_RUNS && change.runs[IOMMU_TCE_RUNS - 1].n == 1,
 	    "forgetting_shortens_the_run", "%lu", change.runs[IOMMU_TCE_RUNS - 1].n);
-	iommu_tce_forget_old(&change);
+	iommu_tce_unrecord_old(&change);
 	tap(change.nr_runs == IOMMU_TCE_RUNS - 1, "forgetting_removes_an_empty_run", "%u", change.nr_runs);
 }
 

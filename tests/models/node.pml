@@ -5,7 +5,7 @@
  * user      iommu_tce_map() and iommu_tce_unmap() of the one entry that there is.  MAP: the
  *           exchange, pnv_tce_prealloc() if nodes are missing, batch_flush().  UNMAP: the
  *           exchange; if it covers the nodes pnv_tce_take_out(); batch_flush() with
- *           pnv_tce_free_loose() or, when the kill failed, pnv_tce_keep_loose()
+ *           pnv_tce_free_loose() or, when the kill failed, pnv_tce_strand_loose()
  * hardware  a PHB: follows and caches pointers and TCEs at any time, does DMA with them,
  *           carries kills out, some time after they were asked for, or refuses
  *
@@ -216,7 +216,7 @@ inline take_out()
 	fi
 }
 
-/* pnv_tce_free_loose(), pnv_tce_keep_loose() */
+/* pnv_tce_free_loose(), pnv_tce_strand_loose() */
 inline let_go()
 {
 	if

@@ -6,7 +6,7 @@
  * user       iommu_tce_map() and iommu_tce_unmap() on one entry: request_hold() with
  *            mm_iommu_hold(), request_aim(), the exchange, batch_add_run() with
  *            mm_iommu_region_of(), the kill, mm_iommu_drop(); request_unhold() after a failure
- * real       iommu_tce_map_one_rm(), which clears the entry, or lets it point to what has been seen
+ * real       iommu_tce_change_one_rm(), which clears the entry, or lets it point to what has been seen
  *            registered, if it pointed to nothing or there before; with interrupts off
  * container  one mm_iommu_register() with region_claim() and region_settle(), then
  *            mm_iommu_unregister() until it succeeds or never; at its end mm_iommu_abandon_start(),

@@ -32,8 +32,8 @@
  * @mm: whose memory it points to
  * @first: the first entry that was changed
  * @end: the entry behind the last one
- * @stale: a valid TCE was replaced or a new one written, so a kill is due
- * @kept: a kill has failed while the last change was collected: its counts are
+ * @stale: a TCE was replaced or written, or a node taken out: a kill is due
+ * @stranded: a kill has failed while the last change was collected: its counts are
  *	not dropped
  * @replaced: valid TCEs that were replaced so far
  * @nr: how many of @drops are in use
@@ -47,7 +47,7 @@ struct tce_batch {
 	unsigned long first;
 	unsigned long end;
 	bool stale;
-	bool kept;
+	bool stranded;
 	unsigned long replaced;
 	unsigned int nr;
 	struct {
@@ -68,7 +68,7 @@ static inline void batch_init(struct tce_batch *batch, struct iommu_table *tbl,
 	batch->first = first;
 	batch->end = first;
 	batch->stale = false;
-	batch->kept = false;
+	batch->stranded = false;
 	batch->replaced = 0;
 	batch->nr = 0;
 	batch->error = 0;
@@ -82,8 +82,8 @@ static inline void batch_init(struct tce_batch *batch, struct iommu_table *tbl,
 	batch->change.nr_runs = 0;
 }
 
-void tce_batch_let_go(struct tce_batch *batch);
-void tce_batch_keep(struct tce_batch *batch);
+void tce_batch_drop(struct tce_batch *batch);
+void tce_batch_strand(struct tce_batch *batch);
 void tce_batch_add_run(struct tce_batch *batch,
 		       const struct iommu_tce_run *run);
 void tce_batch_take_out(struct tce_batch *batch);
@@ -109,7 +109,7 @@ static inline int tce_kill(struct iommu_table *tbl, unsigned long entry,
 	return ret;
 }
 
-/* Kill, and only then let go. */
+/* Kill, and only then drop. */
 static __always_inline void batch_flush(struct tce_batch *batch)
 {
 	int ret = 0;
@@ -118,9 +118,9 @@ static __always_inline void batch_flush(struct tce_batch *batch)
 		ret = tce_kill(batch->tbl, batch->first,
 			       batch->end - batch->first);
 	if (ret)
-		tce_batch_keep(batch);
+		tce_batch_strand(batch);
 	else if (batch->nr || batch->change.loose)
-		tce_batch_let_go(batch);
+		tce_batch_drop(batch);
 	batch->stale = false;
 	batch->first = batch->end;
 }
@@ -134,7 +134,7 @@ static __always_inline void batch_collect(struct tce_batch *batch)
 	if (change->nr_runs || (change->perm && batch->end != change->entry))
 		batch->stale = true;
 	batch->end = change->entry;
-	batch->kept = false;
+	batch->stranded = false;
 	for (i = 0; i < change->nr_runs; i++)
 		tce_batch_add_run(batch, &change->runs[i]);
 }

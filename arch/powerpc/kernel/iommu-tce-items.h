@@ -11,8 +11,8 @@
 static_assert(IOMMU_TCE_PERMS == (TCE_PCI_READ | TCE_PCI_WRITE));
 
 /*
- * Make the TCEs for @n items, as long as they are in @region, which the caller
- * holds, aligned to an IOMMU page and with permissions.  The innermost loop of
+ * Make TCEs for @n items, up to one that is not in @region (which the caller
+ * holds), not aligned to an IOMMU page or without permissions.  Inner loop of
  * long lists: all it needs is in registers.  Return: how many.  Context: any,
  * also real mode.
  */

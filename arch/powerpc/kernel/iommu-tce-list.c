@@ -9,10 +9,10 @@
  * hold	   count all TCEs in their regions, once for each table.  Tables whose
  *	   pages are as large as the guest's get the same TCEs, which are made
  *	   here, too.  For tables with smaller pages an item is a run of entries.
- * prealloc  make all nodes, in each table, and keep them.
+ * prealloc  make all nodes, in each table; they stay until release.
  * commit	   table by table: write, kill once, drop (iommu-tce.c).
  *
- * Up to the last step a failure leaves all tables as they were.
+ * Up to the last step a failure leaves all tables as they were, unless one is broken.
  */
 
 #include <linux/export.h>
@@ -28,7 +28,7 @@
 #include "iommu-tce-batch.h"
 #include "iommu-tce-items.h"
 
-/* TCEs of lists up to here need no memory.  To clear their place takes 60 instructions. */
+/* Up to so many TCEs are on the stack, not cleared: that would take 60 instructions. */
 #define LIST_SMALL 32
 
 /* A commit gives way, and looks for a fatal signal, each so many steps. */
@@ -102,9 +102,9 @@ static void same_unhold(const struct tce_list_work *work, unsigned int items)
 }
 
 /*
- * Hold the items from @i on in the tables whose pages are as large, and make
- * their TCEs, as long as they are in the region of the first one.  Return: where
- * it ended, @i if nothing could be done.
+ * In tables whose pages are as large as items, hold the items from @i on and
+ * make their TCEs, as long as they are in the region of the first one.  Return:
+ * the next item; @i on failure.
  */
 static unsigned int same_hold_region(struct tce_list_work *work, unsigned int i,
 				     unsigned int page_shift)
@@ -125,7 +125,7 @@ static unsigned int same_hold_region(struct tce_list_work *work, unsigned int i,
 	return i + done;
 }
 
-/* Hold all items in these tables, or none. */
+/* same_hold_region() of all items, or none */
 static int same_hold(struct tce_list_work *work, unsigned int page_shift)
 {
 	const struct iommu_tce_list *list = work->list;
@@ -168,7 +168,7 @@ static int target_hold(const struct iommu_tce_list *list,
 	return ret;
 }
 
-static void list_unhold(const struct tce_list_work *work, unsigned int nr)
+static void tce_list_unhold(const struct tce_list_work *work, unsigned int nr)
 {
 	const struct iommu_tce_target *target;
 	unsigned int i;
@@ -183,7 +183,7 @@ static void list_unhold(const struct tce_list_work *work, unsigned int nr)
 }
 
 /* Hold all items for all tables, or none. */
-static int list_hold(struct tce_list_work *work)
+static int tce_list_hold(struct tce_list_work *work)
 {
 	const struct iommu_tce_target *target, *same = NULL;
 	unsigned int i;
@@ -205,12 +205,12 @@ static int list_hold(struct tce_list_work *work)
 			continue;
 		ret = target_hold(work->list, target);
 		if (ret)
-			list_unhold(work, i);
+			tce_list_unhold(work, i);
 	}
 	return ret;
 }
 
-static void list_release(const struct tce_list_work *work, unsigned int nr)
+static void tce_list_release(const struct tce_list_work *work, unsigned int nr)
 {
 	struct iommu_table *tbl;
 
@@ -221,7 +221,7 @@ static void list_release(const struct tce_list_work *work, unsigned int nr)
 	}
 }
 
-/* Make the nodes of a table, and keep them; @nest tables have that done already. */
+/* Preallocate the nodes of a table; for @nest tables that is done already. */
 static int target_prealloc(const struct tce_list_work *work,
 			   const struct iommu_tce_target *target,
 			   unsigned int nest)
@@ -240,8 +240,8 @@ static int target_prealloc(const struct tce_list_work *work,
 				     target_entries(work->list, target), nest);
 }
 
-/* Make and keep the nodes of all tables, or of none. */
-static int list_prealloc(const struct tce_list_work *work)
+/* Preallocate the nodes of all tables, or of none. */
+static int tce_list_prealloc(const struct tce_list_work *work)
 {
 	unsigned int i;
 	int ret;
@@ -249,7 +249,7 @@ static int list_prealloc(const struct tce_list_work *work)
 	for (i = 0; i < work->nr; i++) {
 		ret = target_prealloc(work, &work->targets[i], i);
 		if (ret) {
-			list_release(work, i);
+			tce_list_release(work, i);
 			return ret;
 		}
 	}
@@ -288,7 +288,7 @@ static int fill_same(struct tce_batch *batch, const struct tce_list_work *work,
 	return 0;
 }
 
-/* Write them where each is a run of entries. */
+/* Write items, each into a run of entries. */
 static int fill_runs(struct tce_batch *batch, const struct iommu_tce_list *list,
 		     const struct iommu_tce_target *target, unsigned int from,
 		     unsigned int to)
@@ -323,7 +323,7 @@ static int wipe_items(struct tce_batch *batch, unsigned long entries)
 	return ret;
 }
 
-/* Change all entries of a list in one table, piece by piece: such with permissions, or without. */
+/* Write a list into one table, run by run: items with permissions, or items without. */
 static int target_change(struct tce_batch *batch,
 			 const struct tce_list_work *work,
 			 const struct iommu_tce_target *target)
@@ -349,7 +349,7 @@ static int target_change(struct tce_batch *batch,
 	return ret;
 }
 
-/* Write all of a list into a table whose nodes are kept, kill, and let go. */
+/* Write all of a list into a table whose nodes are preallocated, kill, and drop. */
 static int target_commit(const struct tce_list_work *work,
 			 const struct iommu_tce_target *target)
 {
@@ -365,10 +365,10 @@ static int target_commit(const struct tce_list_work *work,
 }
 
 /*
- * Write a list into all tables.  One that was closed meanwhile does not keep the others from
- * being changed; after other failures those that are left are not.
+ * Write a list into all tables.  If one was closed meanwhile (-ENODEV), go on with the others.
+ * After any other failure, leave those behind it alone.
  */
-static int list_commit(const struct tce_list_work *work)
+static int tce_list_commit(const struct tce_list_work *work)
 {
 	const struct iommu_tce_target *target;
 	unsigned int i;
@@ -388,7 +388,7 @@ static int list_commit(const struct tce_list_work *work)
 }
 
 /* Clear the entries of a list in all tables. */
-static void list_clear(const struct tce_list_work *work)
+static void tce_list_clear(const struct tce_list_work *work)
 {
 	const struct iommu_tce_target *target;
 	struct iommu_tce_request req = { .mm = work->list->mm };
@@ -402,22 +402,22 @@ static void list_clear(const struct tce_list_work *work)
 	}
 }
 
-static int list_map(struct tce_list_work *work)
+static int tce_list_map(struct tce_list_work *work)
 {
 	int ret;
 
-	ret = list_hold(work);
+	ret = tce_list_hold(work);
 	if (ret)
 		return ret;
-	ret = list_prealloc(work);
+	ret = tce_list_prealloc(work);
 	if (ret) {
-		list_unhold(work, work->nr);
+		tce_list_unhold(work, work->nr);
 	} else {
-		ret = list_commit(work);
-		list_release(work, work->nr);
+		ret = tce_list_commit(work);
+		tce_list_release(work, work->nr);
 	}
 	if (ret == -EIO)
-		list_clear(work);
+		tce_list_clear(work);
 	return ret;
 }
 
@@ -456,7 +456,7 @@ static int list_map_run(const struct iommu_tce_list *list,
 }
 
 /**
- * iommu_tce_map_list() - point entries of several tables to the same memory
+ * iommu_tce_change_list() - point entries of several tables to the same memory
  * @targets: the tables, all different; kept by the caller
  * @nr: how many, at most 8; items are equally large in all of them
  * @list: what to write; user addresses may be any
@@ -469,8 +469,8 @@ static int list_map_run(const struct iommu_tce_list *list,
  * refused an entry, or a kill failed now or earlier: the entries have been cleared, in all
  * tables, as far as firmware allows, and memory that the hardware may still reach stays counted.
  */
-int iommu_tce_map_list(const struct iommu_tce_target *targets, unsigned int nr,
-		       const struct iommu_tce_list *list)
+int iommu_tce_change_list(const struct iommu_tce_target *targets,
+			  unsigned int nr, const struct iommu_tce_list *list)
 {
 	const u64 page = 1ULL
 			 << (targets->tbl->it_page_shift + targets->sub_shift);
@@ -492,9 +492,9 @@ int iommu_tce_map_list(const struct iommu_tce_target *targets, unsigned int nr,
 		work.tces = kmalloc_array(list->n, sizeof(u64), GFP_KERNEL);
 	if (!work.tces)
 		return -ENOMEM;
-	ret = list_map(&work);
+	ret = tce_list_map(&work);
 	if (work.tces != small)
 		kfree(work.tces);
 	return ret;
 }
-EXPORT_SYMBOL_GPL(iommu_tce_map_list);
+EXPORT_SYMBOL_GPL(iommu_tce_change_list);

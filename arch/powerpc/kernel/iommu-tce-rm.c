@@ -17,7 +17,6 @@
  * it calls: memory in the linear mapping only, no lock but by trying, and only
  * its raw part, no RCU read section (the caller has interrupts off), no per-CPU
  * variable, nothing that may trap, print, trace or sleep, loops of a few steps.
- * scripts/lib/closure.py looks at the object code for what breaks them.
  */
 
 #include <linux/atomic.h>
@@ -81,10 +80,10 @@ static __always_inline unsigned int rm_counts_add(struct rm_counts *counts,
 }
 
 /*
- * Find the region for a new TCE.  The first of its TCEs holds it; the others are
- * only counted here, and held by rm_holds().  As it was found registered, these
+ * Find the region for a new TCE.  Only the first TCE in a region is held here;
+ * rm_holds() holds the others.  The region was found registered, so all these
  * counts can be dropped again.
- * Return: its place, RM_REGIONS if that cannot be.
+ * Return: its place; RM_REGIONS on failure.
  */
 static __always_inline unsigned int rm_hold(struct rm_counts *counts,
 					    struct mm_struct *mm,
@@ -223,7 +222,7 @@ refuse:
 	return -EAGAIN;
 }
 
-/* The region of the TCE that is to be replaced, which cannot be the last that it has, or NULL. */
+/* The region of the TCE to be replaced, if real mode can drop its count; or NULL. */
 static __always_inline struct mm_iommu_region *
 rm_old_one(struct mm_struct *mm, unsigned long owner,
 	   struct mm_iommu_region *new)
@@ -237,7 +236,7 @@ rm_old_one(struct mm_struct *mm, unsigned long owner,
 }
 
 /**
- * iommu_tce_map_one_rm() - iommu_tce_change_rm() for one entry
+ * iommu_tce_change_one_rm() - iommu_tce_change_rm() for one entry
  * @tbl: a table that records owners
  * @mm: whose pre-registered memory it points to
  * @entry: the entry, absolute, inside the table
@@ -246,8 +245,9 @@ rm_old_one(struct mm_struct *mm, unsigned long owner,
  * Context: Real mode; as iommu_tce_change_rm().
  * Return: as iommu_tce_change_rm()
  */
-noinstr int iommu_tce_map_one_rm(struct iommu_table *tbl, struct mm_struct *mm,
-				 unsigned long entry, u64 item)
+noinstr int iommu_tce_change_one_rm(struct iommu_table *tbl,
+				    struct mm_struct *mm, unsigned long entry,
+				    u64 item)
 {
 	const struct iommu_table_ops *ops = tbl->it_ops;
 	struct mm_iommu_region *new = NULL, *old = NULL;

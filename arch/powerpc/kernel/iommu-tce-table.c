@@ -4,7 +4,7 @@
  *
  * A table for user space is charged to locked_vm, and keeps its charge until its
  * memory is freed.  A guest may have the table for a little longer than its
- * window lives.  KVM watches it to let go of it when the window is closed.
+ * window lives.  KVM watches it to put its reference when the window is closed.
  *
  * Cannot fail: the end of a charge, taking a watch off.
  */
@@ -47,7 +47,7 @@ struct iommu_table *iommu_group_table_get(struct iommu_table_group *table_group,
 	if (!tbl)
 		return NULL;
 	spin_lock(&watches_lock);
-	/* Who closes it sees this reference in iommu_tce_wait_watches(), or is seen here. */
+	/* Either this sees it closed, or iommu_tce_wait_watches() sees this reference. */
 	if (READ_ONCE(tbl->it_closed) || !iommu_tce_table_get(tbl))
 		tbl = NULL;
 	else
@@ -113,8 +113,8 @@ EXPORT_SYMBOL_GPL(iommu_tce_unwatch);
 void iommu_tce_watch_put(struct iommu_table *tbl)
 {
 	/*
-	 * Who waits for the watches puts the last reference, and with it the
-	 * charge: so this one goes first.  The memory stays for a grace period.
+	 * The caller of iommu_tce_wait_watches() shall put the last reference,
+	 * which ends the charge: put this one, then wake.  RCU keeps the memory.
 	 */
 	scoped_guard(rcu) {
 		if (refcount_dec_not_one(&tbl->it_kref.refcount)) {
@@ -128,7 +128,7 @@ void iommu_tce_watch_put(struct iommu_table *tbl)
 EXPORT_SYMBOL_GPL(iommu_tce_watch_put);
 
 /**
- * iommu_tce_wait_watches() - wait until nobody has a table any more who watched it
+ * iommu_tce_wait_watches() - wait until watches have put all references to a table
  * @tbl: a table that is closed
  *
  * That may take as long as user space likes, so no lock must be held that somebody else waits
@@ -147,23 +147,23 @@ int iommu_tce_wait_watches(struct iommu_table *tbl)
 EXPORT_SYMBOL_GPL(iommu_tce_wait_watches);
 
 /**
- * iommu_tce_leave() - a table that is closed for good is about to lose its owner's last reference
+ * iommu_tce_uncharge_begin() - the container is about to put its last reference to a closed table
  * @tbl: the table
  *
- * Watches may have the table yet, so from now on who meets the limit of locked_vm waits until it
- * is uncharged.  Nothing may wait for anybody else that the owner does until it has put that
- * reference.
+ * Watches may still have references, so from now on whoever meets the limit of locked_vm waits
+ * until the table is uncharged.  Until it has put its reference, the container may wait for
+ * watches only.
  *
  * Context: Any, virtual mode; once for a table.
  */
-void iommu_tce_leave(struct iommu_table *tbl)
+void iommu_tce_uncharge_begin(struct iommu_table *tbl)
 {
 	if (!tbl->it_payer)
 		return;
-	tbl->it_leaving = true;
-	mm_iommu_leave(tbl->it_payer);
+	tbl->it_uncharging = true;
+	mm_iommu_uncharge_begin(tbl->it_payer);
 }
-EXPORT_SYMBOL_GPL(iommu_tce_leave);
+EXPORT_SYMBOL_GPL(iommu_tce_uncharge_begin);
 
 /**
  * iommu_tce_tell_watches() - tell the watches of a table that it is closed
@@ -210,7 +210,7 @@ void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm,
 EXPORT_SYMBOL_GPL(iommu_tce_charge_to);
 
 /**
- * iommu_tce_uncharge() - take the charge of a table back, if it has one
+ * iommu_tce_uncharge() - end the charge of a table, if it has one
  * @tbl: a table whose memory has been freed, or one that nobody is to pay for any longer
  *
  * Context: Process, may sleep; a task of the mm that pays waits for its mmap_lock.
@@ -219,8 +219,8 @@ void iommu_tce_uncharge(struct iommu_table *tbl)
 {
 	if (!tbl->it_payer)
 		return;
-	if (!tbl->it_leaving)
-		mm_iommu_leave(tbl->it_payer);
+	if (!tbl->it_uncharging)
+		mm_iommu_uncharge_begin(tbl->it_payer);
 	mm_iommu_uncharge(tbl->it_payer, tbl->it_charged);
 	mmdrop(tbl->it_payer);
 	tbl->it_payer = NULL;

@@ -9,7 +9,7 @@
  * hold	   raise the mapped count of each region that the new TCEs will point
  *	   into.  This fails for memory that is not registered.  A count
  *	   keeps its region until it has gone into a TCE.
- * prealloc  make all nodes of the table that the entries need, and keep them.
+ * prealloc  make all nodes of the table that the entries need; they stay until release.
  *	   Left out for a few entries whose nodes exist.
  * exchange  write the TCEs and owners, run by run; collect the old owners.
  *	   From here on nothing fails for lack of memory.  A table that is
@@ -50,7 +50,7 @@
 #include "iommu-tce-batch.h"
 
 /*
- * What it saves to tell the compiler, in instructions of a MAP of one TCE:
+ * Instructions that these annotations save in a MAP of one TCE:
  * request_aim() inline 35, batch_flush() and batch_finish() 15 each,
  * request_fill() 13, batch_collect() 6; likely() in tce_request_hold() 7.  Of an
  * UNMAP: batch_wipe_all() inline 20, batch_wipe() 11.  A batch that is not
@@ -71,8 +71,8 @@ static void batch_cover(struct tce_batch *batch, unsigned long first,
 	batch->change.empty_end = 0;
 }
 
-/* Let go of what the hardware can no longer reach. */
-void tce_batch_let_go(struct tce_batch *batch)
+/* Drop the counts, and free the nodes, that the hardware can no longer reach. */
+void tce_batch_drop(struct tce_batch *batch)
 {
 	unsigned int i;
 
@@ -87,15 +87,16 @@ void tce_batch_let_go(struct tce_batch *batch)
 
 /*
  * The kill failed.  The hardware may use the old TCEs for ever, so their counts
- * and the nodes that were taken out are kept.
+ * and the nodes that were taken out are stranded.
  */
-void tce_batch_keep(struct tce_batch *batch)
+void tce_batch_strand(struct tce_batch *batch)
 {
 	batch->error = -EIO;
-	batch->kept = true;
+	batch->stranded = true;
 	batch->nr = 0;
 	if (batch->change.loose) {
-		batch->tbl->it_ops->keep_loose(batch->tbl, batch->change.loose);
+		batch->tbl->it_ops->strand_loose(batch->tbl,
+						 batch->change.loose);
 		batch->change.loose = NULL;
 	}
 }
@@ -106,7 +107,7 @@ static void batch_add(struct tce_batch *batch, struct mm_iommu_region *region,
 {
 	unsigned int i;
 
-	if (batch->kept) {
+	if (batch->stranded) {
 		cond_resched();
 		return;
 	}
@@ -119,7 +120,7 @@ static void batch_add(struct tce_batch *batch, struct mm_iommu_region *region,
 	if (i == BATCH_REGIONS) {
 		batch_flush(batch);
 		cond_resched();
-		if (batch->kept)
+		if (batch->stranded)
 			return;
 		i = 0;
 	}
@@ -290,7 +291,7 @@ static int request_fill_all(struct tce_batch *batch,
 	}
 }
 
-/* The same for a request that is one of several in a batch, whose nodes are kept. */
+/* The same for a request that is one of several in a batch, whose nodes are preallocated. */
 int tce_request_fill(struct tce_batch *batch,
 		     const struct iommu_tce_request *req)
 {
@@ -328,8 +329,8 @@ static int request_fill_nodes(struct tce_batch *batch,
 	return ret;
 }
 
-/* Let go of the TCE that was replaced in one entry. */
-static void entry_let_go(struct mm_struct *mm, u64 owner)
+/* Drop the count of the TCE that was replaced in one entry. */
+static void entry_drop(struct mm_struct *mm, u64 owner)
 {
 	struct mm_iommu_region *region = mm_iommu_region_of(mm, owner);
 
@@ -351,7 +352,7 @@ static int entry_undo(struct iommu_table *tbl, struct mm_struct *mm,
 }
 
 /**
- * iommu_tce_map_one() - iommu_tce_map() or iommu_tce_unmap() for one entry
+ * iommu_tce_change_one() - iommu_tce_map() or iommu_tce_unmap() for one entry
  * @tbl: a table that records owners
  * @mm: whose pre-registered memory it points to
  * @entry: the entry, absolute
@@ -362,8 +363,8 @@ static int entry_undo(struct iommu_table *tbl, struct mm_struct *mm,
  * Return: as iommu_tce_map() and iommu_tce_unmap(); -EAGAIN when it must be done by one of
  * these: nothing has changed.
  */
-int iommu_tce_map_one(struct iommu_table *tbl, struct mm_struct *mm,
-		      unsigned long entry, u64 item)
+int iommu_tce_change_one(struct iommu_table *tbl, struct mm_struct *mm,
+			 unsigned long entry, u64 item)
 {
 	const u64 ua = item & ~IOMMU_TCE_PERMS;
 	struct mm_iommu_region *region = NULL;
@@ -392,10 +393,10 @@ int iommu_tce_map_one(struct iommu_table *tbl, struct mm_struct *mm,
 	if (tce_kill(tbl, entry, 1))
 		return entry_undo(tbl, mm, entry, tce);
 	if (owner != IOMMU_TCE_NO_OWNER)
-		entry_let_go(mm, owner);
+		entry_drop(mm, owner);
 	return 0;
 }
-EXPORT_SYMBOL_GPL(iommu_tce_map_one);
+EXPORT_SYMBOL_GPL(iommu_tce_change_one);
 
 /**
  * iommu_tce_map() - point entries to pre-registered memory
@@ -422,8 +423,8 @@ int iommu_tce_map(struct iommu_table *tbl, const struct iommu_tce_request *req)
 	if (!req->npages)
 		return 0;
 	if (req->npages == 1) {
-		ret = iommu_tce_map_one(tbl, req->mm, req->entry,
-					req->ua | req->perm);
+		ret = iommu_tce_change_one(tbl, req->mm, req->entry,
+					   req->ua | req->perm);
 		if (ret != -EAGAIN)
 			return ret;
 	}
@@ -498,7 +499,7 @@ int iommu_tce_unmap(struct iommu_table *tbl,
 	if (!req->npages)
 		return 0;
 	if (req->npages == 1) {
-		ret = iommu_tce_map_one(tbl, req->mm, req->entry, 0);
+		ret = iommu_tce_change_one(tbl, req->mm, req->entry, 0);
 		if (ret != -EAGAIN)
 			return ret;
 	}
@@ -536,9 +537,8 @@ EXPORT_SYMBOL_GPL(iommu_tce_unmap_all);
  * @mm: whose memory it points to
  *
  * After this nobody can add a TCE, not even a guest that still has the table, and its
- * watches have been told.
- * No region counts a TCE of it.  Of its nodes only the root remains, unless
- * another request is using them.
+ * watches have been told.  No region counts a TCE of it.  Of its nodes only the root
+ * remains, unless another request is using them, or a fatal signal came.
  *
  * Context: Process, may sleep; takes leaf locks.
  * Return: 0; -EIO when firmware refused to clear entries, or a kill failed:

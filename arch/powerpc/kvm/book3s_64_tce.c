@@ -2,22 +2,22 @@
 /*
  * DMA windows of guests: how they, their views and their links come and go.
  *
- * User space makes a window with KVM_CREATE_SPAPR_TCE(_64), which returns a file
- * descriptor.  Closing it ends the window.  All memory of the view is charged to
+ * User space makes a LIOBN with KVM_CREATE_SPAPR_TCE(_64), which returns a file
+ * descriptor.  Closing it ends the LIOBN.  All memory of the view is charged to
  * locked_vm at once, as if the guest had filled it, and allocated when it does.
  *
- * KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE links a window to the table that a group has
+ * KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE links a LIOBN to the table that a group has
  * at the same bus address, if that table points to memory of this VM (v2
  * containers only).  Groups of one container share tables, so a link has a list
  * of the groups for which it was made, and goes with the last of them.
  *
- * The container may remove the window meanwhile.  It tells us when its table is
+ * The container may remove its window meanwhile.  It tells us when its table is
  * closed and empty (&struct iommu_tce_watch).  The link is dead then, and all
  * hypercalls but H_GET_TCE go to user space, which has removed the window and
  * knows what to do.
  *
- * Who lets go of something here does not wait for hypercalls.  What they may use
- * is freed when they are over (&struct kvm_tce_end).
+ * Whoever unlinks something here does not wait for hypercalls.  What they may use
+ * is freed when they are over (&struct kvm_tce_deferred).
  */
 
 #include <linux/anon_inodes.h>
@@ -36,38 +36,39 @@
 #include <asm/mmu_context_iommu.h>
 #include "book3s_64_tce.h"
 
-static struct workqueue_struct *ends;
+static struct workqueue_struct *deferred_wq;
 
-static void end_rcu(struct rcu_head *rcu)
+static void deferred_rcu(struct rcu_head *rcu)
 {
-	struct kvm_tce_end *end = container_of(rcu, struct kvm_tce_end, rcu);
-	struct kvm_tce *tce = &end->kvm->arch.tce;
+	struct kvm_tce_deferred *todo =
+		container_of(rcu, struct kvm_tce_deferred, rcu);
+	struct kvm_tce *tce = &todo->kvm->arch.tce;
 
-	if (llist_add(&end->node, &tce->ended))
-		queue_work(ends, &tce->end);
+	if (llist_add(&todo->node, &tce->deferred))
+		queue_work(deferred_wq, &tce->work);
 }
 
 /*
  * Do what @fn does when all hypercalls of the VM that run now are over.  The VM is freed after that
  * (kvm_tce_destroy_vm()).  Context: Any.
  */
-static void end_later(struct kvm_tce_end *end, struct kvm *kvm,
-		      void (*fn)(struct kvm_tce_end *end))
+static void defer(struct kvm_tce_deferred *todo, struct kvm *kvm,
+		  void (*fn)(struct kvm_tce_deferred *todo))
 {
-	end->kvm = kvm;
-	end->fn = fn;
-	call_srcu(&kvm->srcu, &end->rcu, end_rcu);
+	todo->kvm = kvm;
+	todo->fn = fn;
+	call_srcu(&kvm->srcu, &todo->rcu, deferred_rcu);
 }
 
 /* All VMs share the workqueue, so this waits for nothing that a process can keep: no mmap_lock. */
-static void end_work(struct work_struct *work)
+static void deferred_work(struct work_struct *work)
 {
-	struct kvm *kvm = container_of(work, struct kvm, arch.tce.end);
-	struct kvm_tce_end *end, *next;
+	struct kvm *kvm = container_of(work, struct kvm, arch.tce.work);
+	struct kvm_tce_deferred *todo, *next;
 
-	llist_for_each_entry_safe(end, next,
-				  llist_del_all(&kvm->arch.tce.ended), node) {
-		end->fn(end);
+	llist_for_each_entry_safe(
+		todo, next, llist_del_all(&kvm->arch.tce.deferred), node) {
+		todo->fn(todo);
 		cond_resched();
 	}
 }
@@ -75,26 +76,26 @@ static void end_work(struct work_struct *work)
 void kvm_tce_init_vm(struct kvm *kvm)
 {
 	mutex_init(&kvm->arch.tce.lock);
-	INIT_WORK(&kvm->arch.tce.end, end_work);
+	INIT_WORK(&kvm->arch.tce.work, deferred_work);
 }
 
-/* Finish what is over.  Neither windows nor vCPUs are left to hold that up. */
+/* Finish what is over.  Neither LIOBNs nor vCPUs are left to hold that up. */
 void kvm_tce_destroy_vm(struct kvm *kvm)
 {
 	srcu_barrier(&kvm->srcu);
-	flush_work(&kvm->arch.tce.end);
+	flush_work(&kvm->arch.tce.work);
 }
 
 int kvm_tce_init(void)
 {
-	ends = alloc_workqueue("kvm_tce", WQ_UNBOUND, 0);
-	return ends ? 0 : -ENOMEM;
+	deferred_wq = alloc_workqueue("kvm_tce", WQ_UNBOUND, 0);
+	return deferred_wq ? 0 : -ENOMEM;
 }
 
 /* No VM is left. */
 void kvm_tce_exit(void)
 {
-	destroy_workqueue(ends);
+	destroy_workqueue(deferred_wq);
 }
 
 /* ---- views ---- */
@@ -109,10 +110,10 @@ static unsigned long view_directories(u64 size)
 	return DIV_ROUND_UP(view_pages(size), KVM_TCE_PER_PAGE);
 }
 
-/* User space that knows what a window is charged counts on this much beside the pages. */
+/* User space that knows what a LIOBN is charged counts on this much beside the pages. */
 #define VIEW_HEAD_BYTES 120
 
-/* Pages of locked_vm for a window: its view when full, and what finds it. */
+/* Pages of locked_vm for a LIOBN: its view when full, and what finds it. */
 static unsigned long view_charge(u64 size)
 {
 	unsigned long pages = view_pages(size);
@@ -136,8 +137,8 @@ static void *view_page_make(void **slot)
 
 /**
  * kvm_tce_view_make() - make the page of a view exist that has the word of an entry
- * @liobn: the window
- * @index: the entry, relative to the window
+ * @liobn: the LIOBN
+ * @index: the entry, relative to the LIOBN
  *
  * Context: Process, may sleep.
  * Return: 0 or -ENOMEM.
@@ -211,19 +212,20 @@ static void link_put(struct kvm_tce_link *link)
 		kfree(link);
 }
 
-static void link_put_table(struct kvm_tce_end *end)
+static void link_put_table(struct kvm_tce_deferred *todo)
 {
-	struct kvm_tce_link *link = container_of(end, struct kvm_tce_link, put);
+	struct kvm_tce_link *link =
+		container_of(todo, struct kvm_tce_link, put);
 
 	iommu_tce_watch_put(link->old);
 	link_put(link);
 }
 
-static void link_gone(struct kvm_tce_end *end)
+static void link_gone(struct kvm_tce_deferred *todo)
 {
-	struct kvm_tce *tce = &end->kvm->arch.tce;
+	struct kvm_tce *tce = &todo->kvm->arch.tce;
 
-	link_put(container_of(end, struct kvm_tce_link, gone));
+	link_put(container_of(todo, struct kvm_tce_link, gone));
 	if (atomic_dec_return(&tce->links_ending) < LINKS_ENDING_MAX)
 		wake_up_var(&tce->links_ending);
 }
@@ -233,10 +235,10 @@ static void link_put_later(struct kvm_tce_link *link, struct iommu_table *tbl)
 {
 	link->old = tbl;
 	refcount_inc(&link->ref);
-	end_later(&link->put, link->kvm, link_put_table);
+	defer(&link->put, link->kvm, link_put_table);
 }
 
-/* The link is in the list of a window, which keeps the VM.  It is dead now. */
+/* The link is in the list of a LIOBN, which keeps the VM.  It is dead now. */
 static void link_closed(struct iommu_tce_watch *watch)
 {
 	struct kvm_tce_link *link =
@@ -260,7 +262,7 @@ static struct kvm_tce_link *link_alloc(struct kvm *kvm)
 	return link;
 }
 
-/* Take a link off its window and its table. */
+/* Take a link off its LIOBN and its table. */
 static void link_unlink(struct kvm_tce_link *link)
 {
 	lockdep_assert_held(&link->kvm->arch.tce.lock);
@@ -269,13 +271,13 @@ static void link_unlink(struct kvm_tce_link *link)
 	if (iommu_tce_unwatch(&link->watch))
 		link_put_later(link, link->tbl);
 	atomic_inc(&link->kvm->arch.tce.links_ending);
-	end_later(&link->gone, link->kvm, link_gone);
+	defer(&link->gone, link->kvm, link_gone);
 }
 
-static struct kvm_tce_user *link_user(struct kvm_tce_link *link,
-				      const struct iommu_group *group)
+static struct kvm_tce_link_group *link_user(struct kvm_tce_link *link,
+					    const struct iommu_group *group)
 {
-	struct kvm_tce_user *user;
+	struct kvm_tce_link_group *user;
 
 	list_for_each_entry(user, &link->users, next)
 		if (user->group == group)
@@ -283,17 +285,17 @@ static struct kvm_tce_user *link_user(struct kvm_tce_link *link,
 	return NULL;
 }
 
-static void user_free(struct kvm_tce_user *user)
+static void user_free(struct kvm_tce_link_group *user)
 {
 	list_del(&user->next);
 	kfree(user);
 }
 
-/* Take off a link of which @group was the last user, or all that it has if it is NULL. */
+/* Remove @group (NULL: all) from the users of a link; unlink it if none is left. */
 static void link_drop_user(struct kvm_tce_link *link,
 			   const struct iommu_group *group)
 {
-	struct kvm_tce_user *user, *next;
+	struct kvm_tce_link_group *user, *next;
 
 	list_for_each_entry_safe(user, next, &link->users, next)
 		if (!group || user->group == group)
@@ -303,7 +305,7 @@ static void link_drop_user(struct kvm_tce_link *link,
 }
 
 /*
- * The table of a group for a window of a guest: at the same bus address, as
+ * The table of a group for a LIOBN: at the same bus address, as
  * large, with pages that are no larger, and pointing to memory of this VM.
  * Return: with a reference for iommu_tce_watch_put(), or NULL.
  */
@@ -329,7 +331,7 @@ static struct iommu_table *table_for(const struct kvm_tce_liobn *liobn,
 	return NULL;
 }
 
-/* Let a new link tie the window to a table.  Return: 0; -ENODEV if it is closed. */
+/* Let a new link tie the LIOBN to a table.  Return: 0; -ENODEV if it is closed. */
 static int link_add(struct kvm_tce_liobn *liobn, struct kvm_tce_link *link,
 		    struct iommu_table *tbl)
 {
@@ -371,7 +373,7 @@ static void links_prune(struct kvm_tce_liobn *liobn)
  */
 struct kvm_tce_set {
 	struct kvm_tce_link *link;
-	struct kvm_tce_user *user;
+	struct kvm_tce_link_group *user;
 };
 
 static int set_link(struct kvm_tce_set *set, struct kvm_tce_liobn *liobn,
@@ -397,7 +399,7 @@ static int set_link(struct kvm_tce_set *set, struct kvm_tce_liobn *liobn,
 	return 0;
 }
 
-/* Only here links are made, so nobody who lets go of one ever waits. */
+/* Only here links are made, so whoever unlinks one never waits. */
 static int wait_for_links(struct kvm *kvm)
 {
 	atomic_t *ending = &kvm->arch.tce.links_ending;
@@ -429,15 +431,15 @@ static int attach(struct kvm_tce_liobn *liobn, const struct iommu_group *group,
 static const struct file_operations liobn_fops;
 
 /**
- * kvm_spapr_tce_attach_iommu_group() - link a window of a guest to the table of a group
+ * kvm_spapr_tce_attach_iommu_group() - link a LIOBN to the table of a group
  * @kvm: the VM
- * @tablefd: the window, from kvm_vm_ioctl_create_spapr_tce()
+ * @tablefd: the LIOBN, from kvm_vm_ioctl_create_spapr_tce()
  * @grp: the group; kept by the caller until kvm_spapr_tce_release_iommu_group()
  *
  * Context: Process, may sleep.
- * Return: 0, also if they are linked already; -EBADF, -EINVAL when @tablefd is no window of
+ * Return: 0, also if they are linked already; -EBADF, -EINVAL when @tablefd is no LIOBN of
  * this VM, or @grp has no table for it that points to memory of this VM; -ENODEV when @grp is
- * not one of TCE tables, or its window is just going; -ENOMEM; -EINTR after a fatal signal, in a
+ * not one of TCE tables, or the container's window is just going; -ENOMEM; -EINTR after a fatal signal, in a
  * wait for the end of many earlier links.
  */
 long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
@@ -448,7 +450,7 @@ long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
 	struct iommu_table *tbl;
 	int ret = wait_for_links(kvm);
 
-	/* Who closes the window meanwhile need not wait. */
+	/* Whoever closes the LIOBN meanwhile need not wait. */
 	if (ret)
 		return ret;
 	CLASS(fd, f)(tablefd);
@@ -481,7 +483,7 @@ static void liobn_drop_user(struct kvm_tce_liobn *liobn,
 /**
  * kvm_spapr_tce_release_iommu_group() - undo kvm_spapr_tce_attach_iommu_group()
  * @kvm: the VM
- * @grp: the group; its links to all windows go, but for those that others have too
+ * @grp: the group; its links to all LIOBNs go, but for those that others have too
  *
  * Hypercalls that are running may use them a little longer.
  *
@@ -499,12 +501,12 @@ void kvm_spapr_tce_release_iommu_group(struct kvm *kvm, struct iommu_group *grp)
 }
 EXPORT_SYMBOL_GPL(kvm_spapr_tce_release_iommu_group);
 
-/* ---- windows ---- */
+/* ---- LIOBNs ---- */
 
-static void liobn_free(struct kvm_tce_end *end)
+static void liobn_free(struct kvm_tce_deferred *todo)
 {
 	struct kvm_tce_liobn *liobn =
-		container_of(end, struct kvm_tce_liobn, gone);
+		container_of(todo, struct kvm_tce_liobn, gone);
 	struct kvm *kvm = liobn->kvm;
 
 	view_free(liobn);
@@ -523,8 +525,8 @@ static int liobn_release(struct inode *inode, struct file *file)
 		list_for_each_entry_safe(link, next, &liobn->links, next)
 			link_drop_user(link, NULL);
 	}
-	mm_iommu_leave(kvm->mm);
-	end_later(&liobn->gone, kvm, liobn_free);
+	mm_iommu_uncharge_begin(kvm->mm);
+	defer(&liobn->gone, kvm, liobn_free);
 	kvm_put_kvm(kvm);
 	return 0;
 }
@@ -535,7 +537,7 @@ static const struct file_operations liobn_fops = {
 	.release = liobn_release,
 };
 
-/* Return: the window, charged, or an errno. */
+/* Return: the LIOBN, charged, or an errno. */
 static struct kvm_tce_liobn *
 liobn_alloc(struct kvm *kvm, const struct kvm_create_spapr_tce_64 *args)
 {
@@ -563,7 +565,7 @@ liobn_alloc(struct kvm *kvm, const struct kvm_create_spapr_tce_64 *args)
 	return liobn;
 }
 
-/* Give a window a file descriptor, and let hypercalls find it. */
+/* Give a LIOBN a file descriptor, and let hypercalls find it. */
 static int liobn_publish(struct kvm *kvm, struct kvm_tce_liobn *liobn)
 {
 	int fd;
@@ -583,14 +585,14 @@ static int liobn_publish(struct kvm *kvm, struct kvm_tce_liobn *liobn)
 }
 
 /**
- * kvm_vm_ioctl_create_spapr_tce() - KVM_CREATE_SPAPR_TCE_64: make a window
+ * kvm_vm_ioctl_create_spapr_tce() - KVM_CREATE_SPAPR_TCE_64: make a LIOBN
  * @kvm: the VM
- * @args: number, page size, place and size of the window
+ * @args: number, page size, place and size
  *
  * Context: Process, may sleep.
- * Return: a file descriptor; -EINVAL for a window that cannot be, -EBUSY when the number is in
+ * Return: a file descriptor; -EINVAL for a LIOBN that cannot be, -EBUSY when the number is in
  * use, -ENOMEM when there is no memory, or no more of it may be locked; -EINTR after a fatal signal
- * in a wait for windows that are about to be freed; -EMFILE.
+ * in a wait for charges that are about to end; -EMFILE; -ENFILE.
  */
 int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
 				  struct kvm_create_spapr_tce_64 *args)

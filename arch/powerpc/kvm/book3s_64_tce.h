@@ -2,9 +2,10 @@
 /*
  * DMA windows of guests: what KVM knows of them, and how their entries are found.
  *
- * A guest calls a window by its LIOBN.  Its view is what the guest has put into
- * the window, word by word: what H_GET_TCE returns, and what user space reads to
- * emulate devices.  A link ties the window to a TCE table of the hardware, so
+ * A guest knows a window by its LIOBN, a number.  What KVM has under that number
+ * is called LIOBN, too.  Its view is what the guest has put into it, word by word:
+ * what H_GET_TCE returns, and what user space reads to emulate devices.  A link
+ * ties a LIOBN to a TCE table of the hardware, that of a container's window, so
  * that what the guest puts in also goes there.
  *
  * book3s_64_tce.c makes and frees all three, book3s_64_tce_hcall.c has the
@@ -36,24 +37,26 @@
 #define KVM_TCE_PER_PAGE (PAGE_SIZE / sizeof(u64))
 
 /**
- * struct kvm_tce_end - work to do once hypercalls that run now are over
+ * struct kvm_tce_deferred - work to do once hypercalls that run now are over
  * @rcu: waits for them
- * @node: in &kvm_tce.ended
+ * @node: in &kvm_tce.deferred
  * @kvm: the VM, which lives until @fn is done
  * @fn: does the work; may sleep
  *
- * Nobody waits for it but the end of the VM: the caller may close a file for somebody else, or hold
- * locks, and a hypercall may be behind a page fault for as long as user space likes.
+ * Whoever unlinks something does not wait for it: they may close a file for somebody else, or
+ * hold locks, and a hypercall may be behind a page fault for as long as user space likes.  REMOVE,
+ * SET, and whoever meets the limit of locked memory wait for it until a fatal signal; the end of
+ * the VM does in any case.
  */
-struct kvm_tce_end {
+struct kvm_tce_deferred {
 	struct rcu_head rcu;
 	struct llist_node node;
 	struct kvm *kvm;
-	void (*fn)(struct kvm_tce_end *end);
+	void (*fn)(struct kvm_tce_deferred *todo);
 };
 
 /**
- * struct kvm_tce_liobn - a window of a guest
+ * struct kvm_tce_liobn - a window of a guest, with or without a table
  * @node: in &kvm_tce.liobns; written under &kvm_tce.lock
  * @kvm: the VM, with a reference
  * @liobn: its number
@@ -62,7 +65,7 @@ struct kvm_tce_end {
  * @size: in IOMMU pages
  * @charged: pages of locked_vm that are charged for it
  * @links: the hardware tables; written under &kvm_tce.lock
- * @gone: frees the window
+ * @gone: frees the LIOBN
  * @view_lock: taken to add pages to @view
  * @view: directories of pages of the view, by linear address; what is missing
  *	reads as 0; pages are only added
@@ -78,20 +81,20 @@ struct kvm_tce_liobn {
 	u64 size;
 	unsigned long charged;
 	struct list_head links;
-	struct kvm_tce_end gone;
+	struct kvm_tce_deferred gone;
 	struct mutex view_lock; /* for new pages in view */
 	u64 **view[];
 };
 
 /**
- * struct kvm_tce_link - ties a window of a guest to a hardware table
+ * struct kvm_tce_link - ties a LIOBN to a hardware table
  * @next: in &kvm_tce_liobn.links
  * @kvm: the VM
- * @tbl: the table, with a reference; NULL once its window has gone (the link is dead).
- *	Constant until then, and cleared by whoever takes @watch off the table
+ * @tbl: the table, with a reference; NULL once the container's window has gone (the link is dead).
+ *	Cleared by link_closed() only: link_unlink() leaves it to hypercalls that run
  * @sub_shift: log2 of how many of its IOMMU pages are one of the guest's
- * @watch: tells when the window goes
- * @users: the groups (&struct kvm_tce_user) for which the link was made; &kvm_tce.lock
+ * @watch: tells when that window goes
+ * @users: the groups (&struct kvm_tce_link_group) for which the link was made; &kvm_tce.lock
  * @ref: one for the list, one for @put
  * @old: what @tbl was, until the reference is put
  * @put: puts it
@@ -106,12 +109,12 @@ struct kvm_tce_link {
 	struct list_head users;
 	refcount_t ref;
 	struct iommu_table *old;
-	struct kvm_tce_end put;
-	struct kvm_tce_end gone;
+	struct kvm_tce_deferred put;
+	struct kvm_tce_deferred gone;
 };
 
-/* A group that user space has set for a window. */
-struct kvm_tce_user {
+/* A group that user space has set for a LIOBN. */
+struct kvm_tce_link_group {
 	struct list_head next;
 	const struct iommu_group *group;
 };
@@ -122,7 +125,7 @@ static __always_inline struct hlist_head *kvm_tce_bucket(struct kvm *kvm,
 	return &kvm->arch.tce.liobns[hash_64(liobn, KVM_TCE_HASH_BITS)];
 }
 
-/* The window with a number, or NULL.  Context: SRCU read section, or &kvm_tce.lock. */
+/* The LIOBN with a number, or NULL.  Context: SRCU read section, or &kvm_tce.lock. */
 static inline struct kvm_tce_liobn *kvm_tce_find(struct kvm *kvm, u64 number)
 {
 	struct kvm_tce_liobn *liobn;
@@ -135,7 +138,7 @@ static inline struct kvm_tce_liobn *kvm_tce_find(struct kvm *kvm, u64 number)
 	return NULL;
 }
 
-/* The table of a window with one link, where pages are as large as the guest's; or NULL. */
+/* The table of a LIOBN with one link, where pages are as large as the guest's; or NULL. */
 static __always_inline struct iommu_table *
 kvm_tce_only_table(const struct kvm_tce_liobn *liobn)
 {
@@ -149,9 +152,9 @@ kvm_tce_only_table(const struct kvm_tce_liobn *liobn)
 }
 
 /*
- * Whether @n entries from a bus address on are in the window, and the address is
- * that of an IOMMU page; @index is the first one, relative to the window.  No
- * entries may also be at its end.
+ * Whether @n entries from a bus address on are in the LIOBN, and the address is
+ * that of an IOMMU page; @index is the first one, relative to the LIOBN.  With
+ * @n 0 the end is valid, too.
  */
 static __always_inline bool kvm_tce_inside(const struct kvm_tce_liobn *liobn,
 					   u64 ioba, unsigned long n,

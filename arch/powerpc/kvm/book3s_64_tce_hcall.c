@@ -3,20 +3,20 @@
  * DMA windows of guests: H_PUT_TCE, H_PUT_TCE_INDIRECT, H_STUFF_TCE and H_GET_TCE (LoPAPR,
  * "Translation Control Entry hcall()s"), in virtual mode.
  *
- * A call that maps goes through these steps, and has changed nothing when one
- * before the fourth ends it:
+ * A call that maps goes through these steps.  When one before the fourth ends it,
+ * nothing has changed, unless a table is broken (refuse_call()):
  *
- * 1. Find the window, check the bounds.  A list is copied, once.
+ * 1. Find the LIOBN, check the bounds.  A list is copied, once.
  * 2. Turn the guest's addresses into user addresses.  The whole IOMMU page must
  *    be in one memslot.
  * 3. Make the pages of the view that will be written.
- * 4. Map, in all hardware tables or in none (iommu_tce_map_list()).
+ * 4. Map, in all hardware tables or in none (iommu_tce_change_list()).
  * 5. Write the view.
  *
- * H_TOO_HARD hands the call to user space.  It may do so again after a failure
- * in the fourth step, for which see there.
+ * H_TOO_HARD hands the call to user space.  If the fourth step failed, entries
+ * may have changed: see map_items().
  *
- * All of it is one SRCU read section of the VM.  REMOVE of a window and changes
+ * All of it is one SRCU read section of the VM.  REMOVE of a container's window and changes
  * of memslots wait for its end, so it never waits for user space: where a list
  * is not in memory, the section ends before the page is faulted in.
  */
@@ -44,23 +44,23 @@
 #define LIST_BYTES SZ_4K
 #define LIST_TCES (LIST_BYTES / sizeof(u64))
 
-/* Lists up to here need no memory.  To clear their place takes 115 instructions. */
+/* Up to so many are on the stack, not cleared: that would take 115 instructions. */
 #define LIST_SMALL 32
 
 /* How often a list is copied anew, because user space took it away meanwhile. */
 #define LIST_TRIES 3
 
 /*
- * Tables that a window can be linked to; with more, user space maps.  To clear the place for them
- * takes 64 instructions.
+ * Tables that a LIOBN can be linked to; with more, user space maps.  They are on the stack, not
+ * cleared: that would take 64 instructions.
  */
 #define MAX_LINKS 8
 
 /**
  * struct tce_call - a call that maps
  * @kvm: the VM
- * @liobn: the window
- * @index: the first entry, relative to the window
+ * @liobn: the LIOBN
+ * @index: the first entry, relative to the LIOBN
  * @n: how many entries
  * @tces: what the guest put, in host byte order
  * @items: the same with user addresses
@@ -129,7 +129,7 @@ static void clear_view(const struct tce_call *call)
 /* ---- hardware tables ---- */
 
 /*
- * Where entry @index of a window is in each table that it is linked to.
+ * Where entry @index of a LIOBN is in each table that it is linked to.
  * Return: how many tables; -EAGAIN if one is dead, or there are too many.
  */
 static int find_targets(const struct kvm_tce_liobn *liobn, unsigned long index,
@@ -152,7 +152,7 @@ static int find_targets(const struct kvm_tce_liobn *liobn, unsigned long index,
 	return nr;
 }
 
-/* Clear entries in all tables of a window.  Return: 0; -EIO when a kill has failed in one. */
+/* Clear entries in all tables of a LIOBN.  Return: 0; -EIO after a failed kill in one; -EINTR. */
 static int clear_targets(struct kvm *kvm,
 			 const struct iommu_tce_target *targets, int nr,
 			 unsigned long n)
@@ -197,7 +197,7 @@ static bool map_items(const struct tce_call *call)
 	ret = find_targets(call->liobn, call->index, targets);
 	if (ret > 0) {
 		nr = ret;
-		ret = iommu_tce_map_list(targets, nr, &list);
+		ret = iommu_tce_change_list(targets, nr, &list);
 	}
 	if (ret != -EIO && any_is_broken(targets, nr)) {
 		clear_targets(call->kvm, targets, nr, call->n);
@@ -209,8 +209,8 @@ static bool map_items(const struct tce_call *call)
 }
 
 /*
- * Leave a call that cannot be to user space.  Real mode may have done it, and its kill failed, and
- * user space has changed meanwhile what the call is about: the entries are cleared then, too.
+ * Leave to user space a call that cannot be done.  If a kill has failed in one of its tables,
+ * perhaps of this very call in real mode, first clear its entries and their view.
  */
 static long refuse_call(const struct tce_call *call)
 {
@@ -235,8 +235,8 @@ static long put_tces(const struct tce_call *call)
 }
 
 /*
- * What map_items() says of failures, for one entry.  Return: H_TOO_HARD; H_BUSY when it must be
- * done by put_tces().
+ * Handle a failure as map_items() does, for one entry.  Return: H_TOO_HARD; H_BUSY when
+ * put_tces() must do it.
  */
 static noinline long put_one_failed(struct kvm *kvm, struct iommu_table *tbl,
 				    unsigned long entry, u64 *word, int ret)
@@ -277,7 +277,7 @@ static __always_inline long put_one(struct kvm *kvm, unsigned long number,
 	    !guest_memory_item(kvm_memslots(kvm), liobn->page_shift, tce,
 			       &item))
 		return H_BUSY;
-	ret = iommu_tce_map_one(tbl, kvm->mm, liobn->offset + index, item);
+	ret = iommu_tce_change_one(tbl, kvm->mm, liobn->offset + index, item);
 	if (ret || READ_ONCE(tbl->it_broken))
 		return put_one_failed(kvm, tbl, liobn->offset + index, word,
 				      ret);
@@ -287,7 +287,7 @@ static __always_inline long put_one(struct kvm *kvm, unsigned long number,
 
 /* ---- the calls ---- */
 
-/* Find the window of a call and check its bounds.  Return: H_SUCCESS, or what the call returns. */
+/* Find the LIOBN of a call and check its bounds.  Return: H_SUCCESS, or what the call returns. */
 static long begin_call(struct tce_call *call, unsigned long number,
 		       unsigned long ioba)
 {
@@ -318,22 +318,22 @@ static noinline long put_any(struct kvm *kvm, unsigned long number,
 /**
  * kvmppc_h_put_tce() - H_PUT_TCE: set one entry of a window
  * @vcpu: the caller
- * @liobn: the window
+ * @number: its LIOBN
  * @ioba: bus address of the entry
  * @tce: guest physical address and permissions; without permissions the entry is cleared
  *
  * Context: Process, may sleep.
  * Return: H_SUCCESS, H_PARAMETER, or H_TOO_HARD when user space must do it.
  */
-long kvmppc_h_put_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
+long kvmppc_h_put_tce(struct kvm_vcpu *vcpu, unsigned long number,
 		      unsigned long ioba, unsigned long tce)
 {
 	struct kvm *kvm = vcpu->kvm;
 	int idx = srcu_read_lock(&kvm->srcu);
-	long ret = put_one(kvm, liobn, ioba, tce);
+	long ret = put_one(kvm, number, ioba, tce);
 
 	if (ret == H_BUSY)
-		ret = put_any(kvm, liobn, ioba, tce);
+		ret = put_any(kvm, number, ioba, tce);
 	srcu_read_unlock(&kvm->srcu, idx);
 	return ret;
 }
@@ -360,7 +360,7 @@ static long copy_list(const struct tce_call *call, u64 gpa, unsigned long *ua)
 	return H_SUCCESS;
 }
 
-/* Return: as copy_list(); with no try @left also where the list is not in memory. */
+/* Return: as put_tces(); H_BUSY if the list is not in memory and a try is @left. */
 static long copy_and_put(const struct tce_call *call, u64 gpa,
 			 unsigned long *ua, unsigned int left)
 {
@@ -389,11 +389,11 @@ static long put_list(struct tce_call *call, unsigned long number,
 			return ret;
 		left--;
 		if (fault_in_readable((char __user *)ua, LIST_BYTES))
-			left = 0;
+			left = 0; /* once more: refuse_call() needs the read section */
 	}
 }
 
-/* Why a list cannot be, if the window exists; else user space knows what it is about. */
+/* Refuse a bad list: H_PARAMETER if KVM has the LIOBN; otherwise user space decides. */
 static long refuse_list(struct kvm *kvm, unsigned long number)
 {
 	int idx = srcu_read_lock(&kvm->srcu);
@@ -406,7 +406,7 @@ static long refuse_list(struct kvm *kvm, unsigned long number)
 /**
  * kvmppc_h_put_tce_indirect() - H_PUT_TCE_INDIRECT: set up to 512 entries of a window
  * @vcpu: the caller
- * @liobn: the window
+ * @number: its LIOBN
  * @ioba: bus address of the first entry
  * @tce_list: guest physical address of the TCEs, a multiple of 4K
  * @npages: how many
@@ -415,7 +415,7 @@ static long refuse_list(struct kvm *kvm, unsigned long number)
  * Return: as kvmppc_h_put_tce(); all entries have been set, or none, but for failures
  * described at map_items().
  */
-long kvmppc_h_put_tce_indirect(struct kvm_vcpu *vcpu, unsigned long liobn,
+long kvmppc_h_put_tce_indirect(struct kvm_vcpu *vcpu, unsigned long number,
 			       unsigned long ioba, unsigned long tce_list,
 			       unsigned long npages)
 {
@@ -425,14 +425,14 @@ long kvmppc_h_put_tce_indirect(struct kvm_vcpu *vcpu, unsigned long liobn,
 	long ret;
 
 	if (npages > LIST_TCES || tce_list & (LIST_BYTES - 1))
-		return refuse_list(vcpu->kvm, liobn);
+		return refuse_list(vcpu->kvm, number);
 	if (npages > LIST_SMALL)
 		buffer = kmalloc_array(2 * npages, sizeof(u64), GFP_KERNEL);
 	if (!buffer)
 		return H_TOO_HARD;
 	call.tces = buffer;
 	call.items = buffer + npages;
-	ret = put_list(&call, liobn, ioba, tce_list);
+	ret = put_list(&call, number, ioba, tce_list);
 	if (buffer != small)
 		kfree(buffer);
 	return ret;
@@ -518,7 +518,7 @@ static long stuff(struct kvm_tce_liobn *liobn, unsigned long index,
 /**
  * kvmppc_h_stuff_tce() - H_STUFF_TCE: clear entries of a window
  * @vcpu: the caller
- * @liobn: the window
+ * @number: its LIOBN
  * @ioba: bus address of the first entry
  * @tce_value: what H_GET_TCE returns for them; has no permissions
  * @npages: how many
@@ -526,22 +526,22 @@ static long stuff(struct kvm_tce_liobn *liobn, unsigned long index,
  * Context: Process, may sleep.
  * Return: as kvmppc_h_put_tce(); when H_TOO_HARD, the first entries may have been cleared.
  */
-long kvmppc_h_stuff_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
+long kvmppc_h_stuff_tce(struct kvm_vcpu *vcpu, unsigned long number,
 			unsigned long ioba, unsigned long tce_value,
 			unsigned long npages)
 {
-	struct kvm_tce_liobn *window;
+	struct kvm_tce_liobn *liobn;
 	unsigned long index;
 	long ret = H_TOO_HARD;
 	int idx;
 
 	idx = srcu_read_lock(&vcpu->kvm->srcu);
-	window = kvm_tce_find(vcpu->kvm, liobn);
-	if (window && (!kvm_tce_inside(window, ioba, npages, &index) ||
-		       tce_value & TCE_PERMS))
+	liobn = kvm_tce_find(vcpu->kvm, number);
+	if (liobn && (!kvm_tce_inside(liobn, ioba, npages, &index) ||
+		      tce_value & TCE_PERMS))
 		ret = H_PARAMETER;
-	else if (window)
-		ret = stuff(window, index, npages, tce_value);
+	else if (liobn)
+		ret = stuff(liobn, index, npages, tce_value);
 	srcu_read_unlock(&vcpu->kvm->srcu, idx);
 	return ret;
 }
@@ -550,27 +550,27 @@ EXPORT_SYMBOL_GPL(kvmppc_h_stuff_tce);
 /**
  * kvmppc_h_get_tce() - H_GET_TCE: read an entry of a window
  * @vcpu: the caller; what the guest put comes in r4
- * @liobn: the window
+ * @number: its LIOBN
  * @ioba: bus address of the entry
  *
  * Context: Any, virtual mode.
  * Return: as kvmppc_h_put_tce().
  */
-long kvmppc_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
+long kvmppc_h_get_tce(struct kvm_vcpu *vcpu, unsigned long number,
 		      unsigned long ioba)
 {
-	struct kvm_tce_liobn *window;
+	struct kvm_tce_liobn *liobn;
 	unsigned long index;
 	long ret = H_TOO_HARD;
 	const u64 *word;
 	int idx;
 
 	idx = srcu_read_lock(&vcpu->kvm->srcu);
-	window = kvm_tce_find(vcpu->kvm, liobn);
-	if (window && !kvm_tce_inside(window, ioba, 1, &index)) {
+	liobn = kvm_tce_find(vcpu->kvm, number);
+	if (liobn && !kvm_tce_inside(liobn, ioba, 1, &index)) {
 		ret = H_PARAMETER;
-	} else if (window) {
-		word = kvm_tce_view(window, index);
+	} else if (liobn) {
+		word = kvm_tce_view(liobn, index);
 		kvmppc_set_gpr(vcpu, 4, word ? READ_ONCE(*word) : 0);
 		ret = H_SUCCESS;
 	}

@@ -10,10 +10,10 @@
 #include <asm/page.h>
 
 /**
- * struct guest_memory - where IOMMU pages of a size may begin in a memslot
- * @gpa: the first one, in the guest; multiples of a kernel page are meant
- * @last: how far behind it the last one may begin, in bytes
- * @ua: where @gpa is in user space
+ * struct guest_memory - a memslot, and where accesses of one size may begin
+ * @gpa: guest physical address of its first byte
+ * @last: how far behind @gpa an access may begin, in bytes
+ * @ua: user address of @gpa
  */
 struct guest_memory {
 	u64 gpa;
@@ -105,7 +105,7 @@ guest_memory_items_in(struct kvm_memslots *slots, unsigned int page_shift,
 	return i;
 }
 
-/* Turn all of @n TCEs into items; such without permissions become 0.  Return: if possible. */
+/* Turn all of @n TCEs into items; those without permissions become 0.  Return: if possible. */
 static __always_inline bool
 guest_memory_items(struct kvm_memslots *slots, unsigned int page_shift,
 		   const u64 *tces, unsigned int n, u64 *items)

@@ -11,9 +11,9 @@
  * when a kill has failed the entries have changed; the table is broken then,
  * and virtual mode leaves the call to user space.
  *
- * Simple is: a window with one link at most, pages as large in its table as in
+ * Simple is: a LIOBN with one link at most, pages as large in its table as in
  * the guest, few entries whose words are in a page of the view that exists, and
- * what iommu_tce_map_one_rm() and iommu_tce_change_rm() can do.
+ * what iommu_tce_change_one_rm() and iommu_tce_change_rm() can do.
  *
  * There is neither SRCU nor RCU read section.  The master thread of the core
  * has entered the guest inside an SRCU read section of the VM and with
@@ -89,7 +89,7 @@ static __always_inline struct kvm_tce_liobn *rm_find(struct kvm *kvm,
 	return NULL;
 }
 
-/* Find the words of @n entries in the view of a window.  Return: NULL if that is not simple. */
+/* Find the words of @n entries in the view of a LIOBN.  Return: NULL if that is not simple. */
 static __always_inline u64 *rm_words(struct kvm *kvm, u64 number, u64 ioba,
 				     unsigned long n,
 				     struct kvm_tce_liobn **pliobn,
@@ -108,7 +108,7 @@ static __always_inline u64 *rm_words(struct kvm *kvm, u64 number, u64 ioba,
 	return kvm_tce_view(liobn, *index);
 }
 
-/* Change entries in the table of a window, if it has one.  @items may be NULL to clear them. */
+/* Change entries in the table of a LIOBN, if it has one.  @items may be NULL to clear them. */
 static __always_inline bool rm_change(const struct kvm_tce_liobn *liobn,
 				      unsigned long index, unsigned int n,
 				      const u64 *items)
@@ -118,9 +118,9 @@ static __always_inline bool rm_change(const struct kvm_tce_liobn *liobn,
 	if (!tbl)
 		return READ_ONCE(liobn->links.next) == &liobn->links;
 	if (n == 1)
-		return !iommu_tce_map_one_rm(tbl, liobn->kvm->mm,
-					     liobn->offset + index,
-					     items ? *items : 0);
+		return !iommu_tce_change_one_rm(tbl, liobn->kvm->mm,
+						liobn->offset + index,
+						items ? *items : 0);
 	return !iommu_tce_change_rm(tbl, liobn->kvm->mm, liobn->offset + index,
 				    n, items);
 }

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Charges to locked_vm, and the wait for such as are about to end.
+ * Charges to locked_vm, and the wait for charges about to end.
  *
  * A region, a TCE table or a guest's view of one may still be charged when the
  * call that ended it has returned: grace periods and work items come first.
  * User space cannot know that.  So each mm counts these charges, and whoever
  * meets the limit waits and tries again after each that ends.
  *
- * A charge may be counted only if nothing that waits here has to go on before it
- * ends.
+ * Count a charge only if it ends even while everybody else waits here.
  *
- * Whoever takes a charge back needs the mmap_lock, which a process can keep for as
+ * Whoever ends a charge needs the mmap_lock, which a process can keep for as
  * long as it likes.  It may hold up itself, but not a work item that others need,
  * too: for another mm the lock is only tried, again and again.
  */
@@ -30,8 +29,8 @@
 
 #ifdef CONFIG_LOCKDEP
 /* Held while memory is let go. */
-struct lockdep_map mm_iommu_leaving_map =
-	STATIC_LOCKDEP_MAP_INIT("mm_iommu_leaving", &mm_iommu_leaving_map);
+struct lockdep_map mm_iommu_uncharging_map = STATIC_LOCKDEP_MAP_INIT(
+	"mm_iommu_uncharging", &mm_iommu_uncharging_map);
 #endif
 
 /**
@@ -54,55 +53,56 @@ int mm_iommu_charge(struct mm_struct *mm, unsigned long pages)
 
 	if (!regions)
 		return -ENOMEM;
-	mm_iommu_wait_map(&mm_iommu_leaving_map);
+	mm_iommu_wait_map(&mm_iommu_uncharging_map);
 	for (;;) {
 		/* Before the attempt: what ends after this is worth another one. */
-		seen = atomic_long_read(&regions->left);
-		more = atomic_long_read(&regions->leaving);
-		/* What is no longer counted is no longer charged: charges_left(). */
+		seen = atomic_long_read(&regions->ended);
+		more = atomic_long_read(&regions->ending);
+		/* What is no longer counted is no longer charged: charges_ended(). */
 		smp_rmb();
 		ret = account_locked_vm(mm, pages, true);
 		if (ret != -ENOMEM || !more)
 			return ret;
 		if (wait_event_killable(regions->wait,
-					atomic_long_read(&regions->left) != seen))
+					atomic_long_read(&regions->ended) !=
+						seen))
 			return -EINTR;
 	}
 }
 EXPORT_SYMBOL_GPL(mm_iommu_charge);
 
 /**
- * mm_iommu_leave() - a charge is about to end
+ * mm_iommu_uncharge_begin() - a charge is about to end
  * @mm: whose locked_vm; mm_iommu_charge() has succeeded for it
  *
  * Context: Any, virtual mode.  Cannot fail; mm_iommu_uncharge() must follow.
  */
-void mm_iommu_leave(struct mm_struct *mm)
+void mm_iommu_uncharge_begin(struct mm_struct *mm)
 {
-	atomic_long_inc(&regions_of(mm)->leaving);
+	atomic_long_inc(&regions_of(mm)->ending);
 }
-EXPORT_SYMBOL_GPL(mm_iommu_leave);
+EXPORT_SYMBOL_GPL(mm_iommu_uncharge_begin);
 
 /* Charges have ended. */
-static void charges_left(struct mm_iommu_regions *regions, unsigned long n)
+static void charges_ended(struct mm_iommu_regions *regions, unsigned long n)
 {
 	/* Each of these is a full barrier, so whoever sees them sees the charges ended. */
-	atomic_long_sub_return(n, &regions->leaving);
-	atomic_long_add_return(n, &regions->left);
+	atomic_long_sub_return(n, &regions->ending);
+	atomic_long_add_return(n, &regions->ended);
 	if (wq_has_sleeper(&regions->wait))
 		wake_up_all(&regions->wait);
 }
 
 /*
- * Take back all that is owed, unless somebody has the mmap_lock.  Then whoever calls must see to
- * it that this is tried again: who comes meanwhile only adds to it.
+ * Uncharge all that is owed.  Return: false if somebody has the mmap_lock.  The caller must then
+ * try again later: others only add to what is owed.
  */
 static bool uncharge_owed(struct mm_iommu_regions *regions)
 {
 	struct mm_struct *mm = regions->mm;
 	unsigned long pages, n;
 
-	/* There is no mmap_write_trylock(), whose like would tell those who read VMAs */
+	/* There is no mmap_write_trylock().  It would tell readers of VMAs, but none changes. */
 	if (!down_write_trylock(&mm->mmap_lock))
 		return false;
 	spin_lock(&regions->owed_lock);
@@ -113,7 +113,7 @@ static bool uncharge_owed(struct mm_iommu_regions *regions)
 	spin_unlock(&regions->owed_lock);
 	__account_locked_vm(mm, pages, false, current, true);
 	up_write(&mm->mmap_lock);
-	charges_left(regions, n);
+	charges_ended(regions, n);
 	/* The last one frees @regions. */
 	while (n--)
 		mmdrop(mm);
@@ -144,9 +144,9 @@ void mm_iommu_charge_init(struct mm_iommu_regions *regions)
 }
 
 /**
- * mm_iommu_uncharge() - take a charge to locked_vm back
+ * mm_iommu_uncharge() - end a charge to locked_vm
  * @mm: whose locked_vm; the caller keeps it
- * @pages: how many pages; mm_iommu_leave() has been called for them
+ * @pages: how many pages; mm_iommu_uncharge_begin() has been called for them
  *
  * A task of @mm waits for the mmap_lock.  Others do not: if it is taken, the charge ends later.
  *
@@ -159,7 +159,7 @@ void mm_iommu_uncharge(struct mm_struct *mm, unsigned long pages)
 
 	if (current->mm == mm) {
 		account_locked_vm(mm, pages, false);
-		charges_left(regions, 1);
+		charges_ended(regions, 1);
 		return;
 	}
 	mmgrab(mm);

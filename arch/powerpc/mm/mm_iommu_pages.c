@@ -125,7 +125,7 @@ static void pages_unpin(struct mm_iommu_blocks *blocks, unsigned long end,
 }
 
 /**
- * mm_iommu_pages_unpin() - let go of the pages of a store
+ * mm_iommu_pages_unpin() - unpin the pages of a store
  * @blocks: a complete store; it stays, and is to be freed
  * @written: devices may have written to them, so they are dirty
  *

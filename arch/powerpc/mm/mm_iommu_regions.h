@@ -18,12 +18,12 @@
 
 /**
  * struct mm_iommu_regions - all regions of an mm
- * @lock: taken to change @tree or the @used count of a region
+ * @lock: for @tree, @settled; of a region: used, pending, linked
  * @tree: the regions by user address
  * @settled: how many pending regions have been published or given up; @lock
- * @leaving: charges to locked_vm that are about to end (mm_iommu_charge.c)
- * @left: how many such have ended
- * @wait: for a change of @settled or @left
+ * @ending: charges to locked_vm that are about to end (mm_iommu_charge.c)
+ * @ended: how many of these have ended
+ * @wait: for a change of @settled or @ended
  * @gone: orphans whose last TCE is gone
  * @release: work item that unpins the orphans in @gone
  * @mm: whose they are
@@ -31,14 +31,14 @@
  * @owing: how many charges that are, each with a reference to @mm
  * @owed_lock: for @owed and @owing
  * @uncharge: work item that tries it; pending or running only while @owing is not 0
- * @cleanup: work item that lets go of forgotten regions when the mm dies
+ * @cleanup: work item that unpins leaked regions when the mm dies
  */
 struct mm_iommu_regions {
 	struct mutex lock; /* for tree, used, pending, settled */
 	struct latch_tree_root tree;
 	unsigned long settled;
-	atomic_long_t leaving;
-	atomic_long_t left;
+	atomic_long_t ending;
+	atomic_long_t ended;
 	wait_queue_head_t wait;
 	struct llist_head gone;
 	struct work_struct release;
@@ -129,7 +129,7 @@ region_for_tce(struct mm_struct *mm, unsigned long ua, unsigned int page_shift)
 }
 
 #ifdef CONFIG_LOCKDEP
-extern struct lockdep_map mm_iommu_leaving_map;
+extern struct lockdep_map mm_iommu_uncharging_map;
 #endif
 
 void mm_iommu_charge_init(struct mm_iommu_regions *regions);

@@ -16,10 +16,10 @@
  * is.  Then no grace period ends before the caller is done.
  *
  * The last count of a region cannot be dropped here, because that queues work.
- * A caller need not fear it who has seen, with interrupts off, that the region
- * is registered (mm_iommu_registered_rm()): the count of the registration goes
- * a grace period after that can no longer be seen (mm_iommu_abandon_grace()),
- * or when no TCE is left (mm_iommu_unregister_start()).
+ * If mm_iommu_registered_rm() is true, the count of a TCE is not the last one
+ * until interrupts are on again: that of the registration is dropped a grace
+ * period after @used became 0 (mm_iommu_abandon_grace()), or when no TCE is
+ * left (mm_iommu_unregister_start()).
  */
 
 #include <linux/atomic.h>

@@ -38,11 +38,11 @@
  * nobody can map to it.  Another registration of the same range waits for the
  * outcome, and pins the memory itself if the first one failed.  Pages are let
  * go outside the lock too, in process context, and uncharged after that.  Until
- * then the region is leaving: who would exceed the limit waits for that first
- * (mm_iommu_charge.c).  The pages of orphans are let go by work items, on a
+ * then its charge is ending: who would exceed the limit waits for that first
+ * (mm_iommu_charge.c).  The pages of orphans are unpinned by work items, on a
  * workqueue that nobody else uses; each mm has its own item.
  *
- * Lockdep sees none of these waits.  pending_map and mm_iommu_leaving_map tell it of them.
+ * Lockdep sees none of these waits.  pending_map and mm_iommu_uncharging_map tell it of them.
  *
  * Cannot fail: unpinning, abandoning, the clean-up with the mm.
  */
@@ -73,7 +73,7 @@ static_assert(sizeof(struct mm_iommu_region) % SMP_CACHE_BYTES == 0);
 static struct kmem_cache *region_cache __ro_after_init;
 static struct workqueue_struct *region_wq __ro_after_init;
 
-atomic_long_t mm_iommu_forgotten = ATOMIC_LONG_INIT(0);
+atomic_long_t mm_iommu_leaked = ATOMIC_LONG_INIT(0);
 
 #ifdef CONFIG_LOCKDEP
 /* Held while a region is pending. */
@@ -113,11 +113,11 @@ static void region_let_go(struct mm_iommu_region *region)
 
 static void region_destroy(struct mm_iommu_region *region)
 {
-	lock_map_acquire_read(&mm_iommu_leaving_map);
+	lock_map_acquire_read(&mm_iommu_uncharging_map);
 	region_let_go(region);
 	mm_iommu_uncharge(region->mm, region_pages(region));
 	kfree_rcu(region, rcu);
-	lock_map_release(&mm_iommu_leaving_map);
+	lock_map_release(&mm_iommu_uncharging_map);
 }
 
 /* Letting go may take long. */
@@ -219,7 +219,7 @@ static int region_fill(struct mm_iommu_regions *regions,
  * mm_iommu_region_gone() - an orphan lost its last count
  * @region: the region, which nobody may touch any more but this file
  *
- * Its memory is let go later, by work items.  Its reference keeps the mm until it is uncharged.
+ * A work item unpins it later.  The region has a reference to the mm until it is uncharged.
  *
  * Context: Any, virtual mode.  Cannot fail.
  */
@@ -227,7 +227,7 @@ void mm_iommu_region_gone(struct mm_iommu_region *region)
 {
 	struct mm_iommu_regions *regions = regions_of(region->mm);
 
-	mm_iommu_leave(region->mm);
+	mm_iommu_uncharge_begin(region->mm);
 	/* The work item takes the whole list, so it is queued for the first only. */
 	if (llist_add(&region->gone, &regions->gone))
 		region_later(&regions->release);
@@ -250,8 +250,8 @@ static void regions_cleanup_work(struct work_struct *work)
 		mm_iommu_pages_unpin(&region->blocks, region->written);
 		mm_iommu_blocks_free(&region->blocks);
 		kfree_rcu(region, rcu);
-		atomic_long_inc(&mm_iommu_forgotten);
-		pr_warn_ratelimited("mm_iommu: a dead mm had a region yet\n");
+		atomic_long_inc(&mm_iommu_leaked);
+		pr_warn_ratelimited("mm_iommu: a dead mm still had a region\n");
 		cond_resched();
 	}
 	mutex_unlock(&regions->lock);
@@ -455,7 +455,7 @@ int mm_iommu_register(struct mm_struct *mm, unsigned long ua,
 EXPORT_SYMBOL_GPL(mm_iommu_register);
 
 /*
- * Take back one registration.  0: the caller is done; -EBUSY: it was the last one,
+ * Undo one registration.  0: the caller is done; -EBUSY: it was the last one,
  * and TCEs remain; 1: the region is out of the tree and now the caller's to destroy.
  */
 static int region_unuse(struct mm_iommu_regions *regions,
@@ -468,14 +468,14 @@ static int region_unuse(struct mm_iommu_regions *regions,
 	}
 	if (atomic_long_cmpxchg(&region->mapped, 1, 0) != 1)
 		return -EBUSY;
-	mm_iommu_leave(region->mm);
+	mm_iommu_uncharge_begin(region->mm);
 	WRITE_ONCE(region->used, 0);
 	region_unlink(regions, region);
 	return 1;
 }
 
 /**
- * mm_iommu_unregister_start() - take back one registration, but let nothing go yet
+ * mm_iommu_unregister_start() - undo one registration, but unpin nothing yet
  * @mm: whose memory it is
  * @region: as mm_iommu_register() returned it
  *
@@ -498,10 +498,10 @@ int mm_iommu_unregister_start(struct mm_struct *mm,
 EXPORT_SYMBOL_GPL(mm_iommu_unregister_start);
 
 /**
- * mm_iommu_unregister_finish() - let go of memory after its last registration
+ * mm_iommu_unregister_finish() - unpin memory after its last registration
  * @region: for which mm_iommu_unregister_start() returned 1
  *
- * Unpins the memory, then takes back the charge.  Others can register the range
+ * Unpins the memory, then ends the charge.  Others can register the range
  * already.
  *
  * Context: Process; may sleep for as long as unpinning takes.  Cannot fail.
@@ -513,7 +513,7 @@ void mm_iommu_unregister_finish(struct mm_iommu_region *region)
 EXPORT_SYMBOL_GPL(mm_iommu_unregister_finish);
 
 /**
- * mm_iommu_unregister() - take back one registration
+ * mm_iommu_unregister() - undo one registration
  * @mm: whose memory it is
  * @region: as mm_iommu_register() returned it
  *
@@ -536,7 +536,7 @@ int mm_iommu_unregister(struct mm_struct *mm, struct mm_iommu_region *region)
 EXPORT_SYMBOL_GPL(mm_iommu_unregister);
 
 /**
- * mm_iommu_abandon_start() - take back one registration for good
+ * mm_iommu_abandon_start() - undo one registration for good
  * @mm: whose memory it is
  * @region: as mm_iommu_register() returned it
  *
@@ -573,9 +573,9 @@ EXPORT_SYMBOL_GPL(mm_iommu_abandon_start);
 /**
  * mm_iommu_abandon_grace() - wait until real mode knows which regions are orphans
  *
- * Who drops counts in real mode cannot drop the last one.  It has seen that the
- * region is registered, so the count of the registration must stay until it is
- * done.  Once for any number of regions.
+ * Real mode cannot drop the last count of a region.  If it has seen the region
+ * registered, the count of the registration must stay until it is done.  One
+ * call is enough for any number of regions.
  *
  * Context: Process, sleeps for an RCU grace period.
  */
@@ -608,14 +608,14 @@ void mm_iommu_abandon_finish(struct mm_struct *mm,
 EXPORT_SYMBOL_GPL(mm_iommu_abandon_finish);
 
 /**
- * mm_iommu_cleanup() - let go what is still registered when an mm dies
+ * mm_iommu_cleanup() - unpin what is still registered when an mm dies
  * @mm: the mm, which nobody uses any more
  *
  * Users of regions keep the mm until they are done, so nothing should be left.
- * Regions that are left are counted in mm_iommu_forgotten.  Their charge to
+ * Regions that are left are counted in mm_iommu_leaked.  Their charge to
  * locked_vm ends with the mm.
  *
- * Context: Any; the pages are let go later, where that may sleep.  Cannot fail.
+ * Context: Any; the pages are unpinned later, where that may sleep.  Cannot fail.
  */
 void mm_iommu_cleanup(struct mm_struct *mm)
 {

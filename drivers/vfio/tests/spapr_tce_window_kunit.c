@@ -461,7 +461,7 @@ static void nothing(struct iommu_tce_watch *watch)
 }
 
 /* Who meets the limit waits for tables that leave.  This one stays, so nobody must wait for it. */
-static void K18_window_that_firmware_keeps_is_not_leaving(struct kunit *test)
+static void K18_window_that_firmware_keeps_is_not_uncharging(struct kunit *test)
 {
 	struct iommu_tce_watch watch = { .closed = nothing };
 	struct iommu_table *tbl;
@@ -473,16 +473,16 @@ static void K18_window_that_firmware_keeps_is_not_leaving(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, fake_remove(test, 0), 0);
 	fake_fail(test, FAKE_UNSET, 1, -EIO);
 	KUNIT_EXPECT_EQ(test, fake_remove(test, SECOND_START), -EIO);
-	KUNIT_EXPECT_FALSE(test, tbl->it_leaving);
+	KUNIT_EXPECT_FALSE(test, tbl->it_uncharging);
 	/* That would wait for ever. */
-	if (!tbl->it_leaving)
+	if (!tbl->it_uncharging)
 		KUNIT_EXPECT_EQ(test, create_within(test, 0, &start), -ENOMEM);
 	iommu_tce_watch_put(tbl);
 	KUNIT_EXPECT_EQ(test, fake_remove(test, SECOND_START), 0);
 }
 
 /* It is charged until the container ends, which may be after the call of who waits for it. */
-static void K18_window_that_the_last_group_takes_along_is_not_leaving(struct kunit *test)
+static void K18_window_that_the_last_group_takes_along_is_not_uncharging(struct kunit *test)
 {
 	struct iommu_tce_watch watch = { .closed = nothing };
 	struct iommu_table *tbl;
@@ -496,7 +496,7 @@ static void K18_window_that_the_last_group_takes_along_is_not_leaving(struct kun
 	fake_detach(test, 0);
 	fake_caller_end(test, &r);
 	KUNIT_EXPECT_EQ(test, r.ret, 0);
-	KUNIT_EXPECT_FALSE(test, tbl->it_leaving);
+	KUNIT_EXPECT_FALSE(test, tbl->it_uncharging);
 	iommu_tce_watch_put(tbl);
 	KUNIT_EXPECT_EQ(test, fake_unregister(test), 0);
 }
@@ -575,8 +575,8 @@ static struct kunit_case window_cases[] = {
 	KUNIT_CASE(C16_groups_join_and_leave_while_a_window_is_emptied),
 	KUNIT_CASE(C16_refused_remove_is_for_groups_that_joined_too),
 	KUNIT_CASE(C14_last_group_leaves_while_a_window_is_emptied),
-	KUNIT_CASE(K18_window_that_firmware_keeps_is_not_leaving),
-	KUNIT_CASE(K18_window_that_the_last_group_takes_along_is_not_leaving),
+	KUNIT_CASE(K18_window_that_firmware_keeps_is_not_uncharging),
+	KUNIT_CASE(K18_window_that_the_last_group_takes_along_is_not_uncharging),
 	KUNIT_CASE(C14_last_group_leaves_without_the_mmap_lock),
 	KUNIT_CASE(C21_register_does_not_wait_for_a_map),
 	{ }

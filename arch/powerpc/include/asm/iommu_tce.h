@@ -16,7 +16,7 @@ struct mm_struct;
 /* TCE_PCI_READ | TCE_PCI_WRITE, the low bits that are no part of an owner */
 #define IOMMU_TCE_PERMS 3ULL
 
-/* What stands for an entry that was not valid where its owner is asked for; never an owner. */
+/* Returned in place of the owner of an entry that was not valid; never an owner. */
 #define IOMMU_TCE_NO_OWNER (~0ULL)
 
 /* Runs of old owners that one call of the exchange operation can report. */
@@ -42,8 +42,8 @@ struct iommu_tce_run {
  * @hpa_offset: offset in the first block that the first TCE points to
  * @owner: what is recorded as owner of the first entry, its user address; that of
  *	the next is one IOMMU page further on
- * @owners: NULL; or what to record for each entry, low bits do not count: @hpas are
- *	whole TCEs then, one for each entry, with permissions of their own
+ * @owners: NULL, or the owner of each entry, low bits ignored.  Then @hpas has a whole
+ *	TCE for each entry, with permissions, and @perm is TCE_PCI_READ
  * @whole: change all entries in this call, at most IOMMU_TCE_RUNS, or change
  *	nothing and return -EAGAIN
  * @cover: the first entry of the whole request, if it may give nodes back
@@ -53,7 +53,7 @@ struct iommu_tce_run {
  * @empty_end: behind the last such entry; 0 if it has found none
  * @loose: list of nodes that &iommu_table_ops.take_out took out of the table,
  *	or NULL; after a kill of the whole table they go to
- *	&iommu_table_ops.free_loose, or to keep_loose if the kill failed
+ *	&iommu_table_ops.free_loose, or to strand_loose if the kill failed
  * @nr_runs: how many @runs are in use; set by the operation
  * @runs: the owners of the valid TCEs that were replaced, in the order of entries; in
  *	a bare table the TCEs themselves, address and permissions
@@ -106,8 +106,8 @@ static inline bool iommu_tce_record_old(struct iommu_tce_change *change,
 	return true;
 }
 
-/* Take back the last iommu_tce_record_old(): the entry could not be changed. */
-static inline void iommu_tce_forget_old(struct iommu_tce_change *change)
+/* Undo the last iommu_tce_record_old(): the entry could not be changed. */
+static inline void iommu_tce_unrecord_old(struct iommu_tce_change *change)
 {
 	if (!--change->runs[change->nr_runs - 1].n)
 		change->nr_runs--;
@@ -203,10 +203,10 @@ int iommu_tce_unmap(struct iommu_table *tbl,
 		    const struct iommu_tce_request *req);
 int iommu_tce_unmap_all(struct iommu_table *tbl, struct mm_struct *mm,
 			unsigned long *cleared);
-int iommu_tce_map_one(struct iommu_table *tbl, struct mm_struct *mm,
-		      unsigned long entry, u64 item);
-int iommu_tce_map_list(const struct iommu_tce_target *targets, unsigned int nr,
-		       const struct iommu_tce_list *list);
+int iommu_tce_change_one(struct iommu_table *tbl, struct mm_struct *mm,
+			 unsigned long entry, u64 item);
+int iommu_tce_change_list(const struct iommu_tce_target *targets,
+			  unsigned int nr, const struct iommu_tce_list *list);
 int iommu_tce_close(struct iommu_table *tbl, struct mm_struct *mm);
 struct iommu_table *iommu_group_table_get(struct iommu_table_group *table_group,
 					  unsigned int num);
@@ -215,7 +215,7 @@ bool iommu_tce_unwatch(struct iommu_tce_watch *watch);
 void iommu_tce_watch_put(struct iommu_table *tbl);
 void iommu_tce_tell_watches(struct iommu_table *tbl);
 int iommu_tce_wait_watches(struct iommu_table *tbl);
-void iommu_tce_leave(struct iommu_table *tbl);
+void iommu_tce_uncharge_begin(struct iommu_table *tbl);
 bool iommu_tce_is_broken(struct iommu_table *tbl);
 void iommu_tce_charge_to(struct iommu_table *tbl, struct mm_struct *mm,
 			 unsigned long pages);

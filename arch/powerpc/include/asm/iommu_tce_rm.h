@@ -22,7 +22,7 @@ struct mm_struct;
  * @n: how many entries, at most IOMMU_TCE_RM_MAX; set by the caller
  * @tces: the TCEs of these entries
  * @owners: their owners
- * @used: how many valid TCEs there are in their unit
+ * @valid: how many valid TCEs there are in their unit
  * @leaf: the leaf lock, which is held
  * @sync: the lock of the hardware that will forget the old TCEs, which is held
  * @phb: that hardware
@@ -32,7 +32,7 @@ struct iommu_tce_rm {
 	unsigned int n;
 	__be64 *tces;
 	u64 *owners;
-	unsigned long *used;
+	unsigned long *valid;
 	arch_spinlock_t *leaf;
 	arch_spinlock_t *sync;
 	void *phb;
@@ -40,7 +40,7 @@ struct iommu_tce_rm {
 
 int iommu_tce_change_rm(struct iommu_table *tbl, struct mm_struct *mm,
 			unsigned long entry, unsigned int n, const u64 *items);
-int iommu_tce_map_one_rm(struct iommu_table *tbl, struct mm_struct *mm,
-			 unsigned long entry, u64 item);
+int iommu_tce_change_one_rm(struct iommu_table *tbl, struct mm_struct *mm,
+			    unsigned long entry, u64 item);
 
 #endif /* _ASM_POWERPC_IOMMU_TCE_RM_H */

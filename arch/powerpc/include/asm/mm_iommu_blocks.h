@@ -131,8 +131,8 @@ static inline void mm_iommu_blocks_free(struct mm_iommu_blocks *blocks)
 }
 
 /* Make an empty store, blocks of 1 << @shift bytes.  Return: 0 or -ENOMEM. */
-static inline int mm_iommu_blocks_size(struct mm_iommu_blocks *blocks,
-				       unsigned int shift)
+static inline int mm_iommu_blocks_reset(struct mm_iommu_blocks *blocks,
+					unsigned int shift)
 {
 	blocks->shift = shift;
 	blocks->chunk = NULL;
@@ -171,7 +171,7 @@ static inline int mm_iommu_blocks_init(struct mm_iommu_blocks *blocks,
 {
 	blocks->first = first;
 	blocks->last = last;
-	return mm_iommu_blocks_size(blocks, MM_IOMMU_BLOCK_SHIFT_MAX);
+	return mm_iommu_blocks_reset(blocks, MM_IOMMU_BLOCK_SHIFT_MAX);
 }
 
 /*
@@ -179,8 +179,8 @@ static inline int mm_iommu_blocks_init(struct mm_iommu_blocks *blocks,
  * MM_IOMMU_CHUNK_ENTRIES, or allocate it.  Return: the chunk, or NULL without
  * memory.
  */
-static inline u64 *mm_iommu_blocks_make(struct mm_iommu_blocks *blocks,
-					unsigned long i)
+static inline u64 *mm_iommu_blocks_chunk(struct mm_iommu_blocks *blocks,
+					 unsigned long i)
 {
 	u64 ***dir = &blocks->top[i / MM_IOMMU_DIR_ENTRIES], **chunk;
 	unsigned long count;
@@ -218,7 +218,7 @@ static inline int mm_iommu_blocks_put(struct mm_iommu_blocks *blocks,
 	hpa &= ~((1ULL << blocks->shift) - 1);
 	while (i < end) {
 		slot = i % MM_IOMMU_CHUNK_ENTRIES;
-		chunk = mm_iommu_blocks_make(blocks, i - slot);
+		chunk = mm_iommu_blocks_chunk(blocks, i - slot);
 		if (!chunk)
 			return -ENOMEM;
 		for (; slot < MM_IOMMU_CHUNK_ENTRIES && i < end; slot++, i++) {
@@ -248,7 +248,7 @@ static inline int mm_iommu_blocks_refine(struct mm_iommu_blocks *blocks,
 	u64 hpa;
 	int ret;
 
-	ret = mm_iommu_blocks_size(&fine, shift);
+	ret = mm_iommu_blocks_reset(&fine, shift);
 	for (ua = blocks->first; !ret && ua != end; ua += bytes) {
 		if (++n % MM_IOMMU_CHUNK_ENTRIES == 0) {
 			cond_resched();

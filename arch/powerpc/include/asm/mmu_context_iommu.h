@@ -27,12 +27,12 @@
  * @ua: first user address, page aligned, constant
  * @last: last user address (inclusive), constant
  * @blocks: where the memory is; no IOMMU page may be larger than a block; constant
- *	while @mapped is not 0
+ *	from the first @used until @mapped is 0
  * @used: registrations, one per container; changed under the regions lock
  * @written: a TCE that lets the device write has pointed here; only ever set
  * @mapped: 1 while @used is not 0, plus the TCEs that point into the region, plus 1
- *	while it becomes an orphan or is adopted; at 0 the region takes no new TCE and its
- *	pages are let go
+ *	while it is being pinned, becomes an orphan or is adopted; at 0 the region takes no
+ *	new TCE and its pages are let go
  * @mm: whose memory it is; a reference is held only while the region is an
  *	orphan (@used is 0 and TCEs still point into it)
  * @pending: the memory is being pinned, or the region is becoming an orphan, or the
@@ -113,7 +113,7 @@ static inline void mm_iommu_mark_written(struct mm_iommu_region *region)
 }
 
 int mm_iommu_charge(struct mm_struct *mm, unsigned long pages);
-void mm_iommu_leave(struct mm_struct *mm);
+void mm_iommu_uncharge_begin(struct mm_struct *mm);
 void mm_iommu_uncharge(struct mm_struct *mm, unsigned long pages);
 
 int mm_iommu_register(struct mm_struct *mm, unsigned long ua,
@@ -152,6 +152,6 @@ bool mm_iommu_drop_rm(struct mm_iommu_region *region, unsigned long n);
 void mm_iommu_cleanup(struct mm_struct *mm);
 
 /* Regions that mm_iommu_cleanup() found; should stay 0. */
-extern atomic_long_t mm_iommu_forgotten;
+extern atomic_long_t mm_iommu_leaked;
 
 #endif /* _ASM_POWERPC_MMU_CONTEXT_IOMMU_H */

@@ -86,7 +86,7 @@ static int map_list(const struct two *two, unsigned int nr, unsigned int n)
 {
 	const struct iommu_tce_list list = { current->mm, n, two->items };
 
-	return iommu_tce_map_list(two->targets, nr, &list);
+	return iommu_tce_change_list(two->targets, nr, &list);
 }
 
 /* What the entries of an item should be. */
@@ -298,32 +298,32 @@ static void one_entry_is_exchanged(struct kunit *test)
 	two_begin(test, two);
 	tbl = two->tbl[0];
 	entry = two->targets[0].entry;
-	KUNIT_EXPECT_EQ(test, iommu_tce_map_one(tbl, mm, entry, 0), 0);
+	KUNIT_EXPECT_EQ(test, iommu_tce_change_one(tbl, mm, entry, 0), 0);
 	KUNIT_EXPECT_EQ(test, kills, 0);
 	/* The leaf does not exist. */
-	KUNIT_EXPECT_EQ(test, iommu_tce_map_one(tbl, mm, entry, two->ua | TCE_RW), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, iommu_tce_change_one(tbl, mm, entry, two->ua | TCE_RW), -EAGAIN);
 	KUNIT_EXPECT_EQ(test, map(tbl, 100, 1, two->ua), 0);
 	KUNIT_EXPECT_EQ(test, kills, 1);
 	expect_item(test, two, 0, 0, two->ua | TCE_RW);
-	KUNIT_EXPECT_EQ(test, iommu_tce_map_one(tbl, mm, entry + 1,
-						(two->ua + PAGE_SIZE / 2) | TCE_RW),
+	KUNIT_EXPECT_EQ(test, iommu_tce_change_one(tbl, mm, entry + 1,
+						   (two->ua + PAGE_SIZE / 2) | TCE_RW),
 			-EAGAIN);
-	KUNIT_EXPECT_EQ(test, iommu_tce_map_one(tbl, mm, entry,
-						(two->ua + AREA_PAGES * PAGE_SIZE) | TCE_RW),
+	KUNIT_EXPECT_EQ(test, iommu_tce_change_one(tbl, mm, entry,
+						   (two->ua + AREA_PAGES * PAGE_SIZE) | TCE_RW),
 			-EINVAL);
-	KUNIT_EXPECT_EQ(test, iommu_tce_map_one(tbl, mm, entry,
-						(two->ua + PAGE_SIZE) | TCE_PCI_WRITE), 0);
+	KUNIT_EXPECT_EQ(test, iommu_tce_change_one(tbl, mm, entry,
+						   (two->ua + PAGE_SIZE) | TCE_PCI_WRITE), 0);
 	expect_item(test, two, 0, 0, (two->ua + PAGE_SIZE) | TCE_PCI_WRITE);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&two->region->mapped), 2);
-	KUNIT_EXPECT_EQ(test, iommu_tce_map_one(tbl, mm, entry, 0), 0);
+	KUNIT_EXPECT_EQ(test, iommu_tce_change_one(tbl, mm, entry, 0), 0);
 	expect_item(test, two, 0, 0, 0);
 	KUNIT_EXPECT_EQ(test, kills, 3);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&two->region->mapped), 1);
 
 	/* The old TCE pointed to the same page: its count stays, the new one does not. */
-	KUNIT_EXPECT_EQ(test, iommu_tce_map_one(tbl, mm, entry, two->ua | TCE_RW), 0);
+	KUNIT_EXPECT_EQ(test, iommu_tce_change_one(tbl, mm, entry, two->ua | TCE_RW), 0);
 	kill_result = -EIO;
-	KUNIT_EXPECT_EQ(test, iommu_tce_map_one(tbl, mm, entry, two->ua | TCE_RW), -EIO);
+	KUNIT_EXPECT_EQ(test, iommu_tce_change_one(tbl, mm, entry, two->ua | TCE_RW), -EIO);
 	expect_item(test, two, 0, 0, 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&two->region->mapped), 3);
 	kill_result = 0;

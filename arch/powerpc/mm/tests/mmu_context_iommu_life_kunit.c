@@ -83,14 +83,14 @@ static void abandoning_an_idle_region_lets_it_go_at_once(struct kunit *test)
 /* What an mm forgot is let go with it; region_test_exit() counts the pins. */
 static void forgotten_regions_go_with_the_mm(struct kunit *test)
 {
-	long forgotten = atomic_long_read(&mm_iommu_forgotten);
+	long forgotten = atomic_long_read(&mm_iommu_leaked);
 	struct region_test *rt = test->priv;
 
 	do_register(test, 0, 8);
 	do_register(test, 20, 1);
 	mm_iommu_cleanup(rt->mm);
 	wait_for_locked_vm(rt, rt->locked_vm + 9);
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&mm_iommu_forgotten), forgotten + 2);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&mm_iommu_leaked), forgotten + 2);
 	KUNIT_EXPECT_EQ(test, pins_held(rt), 0);
 	KUNIT_EXPECT_NULL(test, hold(test, 0, 1));
 	rt->locked_vm += 9;	/* the charge dies with the mm, which is still here */
@@ -302,9 +302,9 @@ static void uncharger_work(struct work_struct *work)
 {
 	struct uncharger *u = container_of(work, struct uncharger, work);
 
-	mm_iommu_leave(u->mm);
+	mm_iommu_uncharge_begin(u->mm);
 	mm_iommu_uncharge(u->mm, 1);
-	mm_iommu_leave(u->mm);
+	mm_iommu_uncharge_begin(u->mm);
 	mm_iommu_uncharge(u->mm, 2);
 	complete(&u->done);
 }
@@ -327,7 +327,7 @@ static void R16_uncharging_does_not_wait_for_another_process(struct kunit *test)
 	wait_for_locked_vm(rt, rt->locked_vm);
 	/* The process itself does wait, and then the charge has ended. */
 	KUNIT_EXPECT_EQ(test, mm_iommu_charge(rt->mm, 1), 0);
-	mm_iommu_leave(rt->mm);
+	mm_iommu_uncharge_begin(rt->mm);
 	mm_iommu_uncharge(rt->mm, 1);
 	KUNIT_EXPECT_EQ(test, rt->mm->locked_vm, rt->locked_vm);
 }

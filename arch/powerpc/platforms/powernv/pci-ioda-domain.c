@@ -56,11 +56,11 @@
  * @loose: nodes that were taken out of @tbl and wait for a kill of all; no lock
  * @growth: nodes that were put in
  * @root: the first node of @tbl; this and what follows is constant, for look-ups
- * @slots: the bits of an address, shifted for its level, that are an offset in a node
- * @in_page: the bits of an address inside a page
+ * @slots: mask for the byte offset in a node, after the shift for its level
+ * @in_page: mask for the offset in a page
  * @levels: how many nodes a look-up reads
- * @level_bits: an address is shifted by so many bits less at each
- * @top_shift: by how many at the first
+ * @level_bits: how much less an address is shifted at each next level
+ * @top_shift: how far it is shifted for the root
  */
 struct pnv_tce_domain {
 	struct iommu_domain domain;
@@ -109,7 +109,7 @@ static int domain_kill(struct pnv_tce_domain *dom, unsigned long index,
 	}
 	ret = pnv_pci_ioda2_tce_kill(tbl, index, n);
 	if (ret && loose)
-		pnv_tce_keep_loose(tbl, loose);
+		pnv_tce_strand_loose(tbl, loose);
 	else
 		pnv_tce_free_plain(tbl, loose);
 	return ret;
@@ -121,7 +121,7 @@ static int domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 {
 	struct pnv_tce_domain *dom = to_pnv_domain(domain);
 	struct iommu_table *tbl = dom->tbl;
-	struct pnv_tce_put put = {
+	struct pnv_tce_write write = {
 		.index = iova >> tbl->it_page_shift,
 		.left = pgcount,
 		.tce = paddr | TCE_PCI_READ, /* IODA2 has no write-only TCE */
@@ -138,10 +138,10 @@ static int domain_map_pages(struct iommu_domain *domain, unsigned long iova,
 	if (!domain_has(tbl, iova, pgcount))
 		return -ERANGE;
 	if (prot & IOMMU_WRITE)
-		put.tce |= TCE_PCI_WRITE;
+		write.tce |= TCE_PCI_WRITE;
 
-	ret = pnv_tce_put(tbl, &put);
-	*mapped += (pgcount - put.left) << tbl->it_page_shift;
+	ret = pnv_tce_write(tbl, &write);
+	*mapped += (pgcount - write.left) << tbl->it_page_shift;
 	return ret;
 }
 
@@ -172,8 +172,8 @@ static void domain_flush_iotlb_all(struct iommu_domain *domain)
 }
 
 /*
- * The PHB may have cached that the entries were empty, beside those that it fetched; and so the
- * pointers above them.
+ * The PHB may have cached these entries, still empty, beside others that it fetched; and likewise
+ * pointers above.
  */
 static int domain_iotlb_sync_map(struct iommu_domain *domain,
 				 unsigned long iova, size_t size)
@@ -238,7 +238,7 @@ static void domain_free(struct iommu_domain *domain)
 
 	/* If firmware has kept the table in a window, that has a reference. */
 	if (loose)
-		pnv_tce_keep_loose(dom->tbl, loose);
+		pnv_tce_strand_loose(dom->tbl, loose);
 	iommu_tce_table_put(dom->tbl);
 	kfree(dom);
 }
@@ -342,7 +342,7 @@ struct iommu_domain *pnv_pci_domain_alloc(struct iommu_table_group *table_group,
  *
  * Context: Process; mutex of the IOMMU group.
  * Return: 0; -EINVAL where the PHB has no pages of the domain's size; -ENODEV when firmware
- * refuses; -EBUSY, -ENOMEM.  On failure the PE has what it had.
+ * refuses; -EBUSY, -ENOMEM.  What a failure leaves: see pnv_pci_ioda2_take_domain().
  */
 int pnv_pci_domain_attach(struct iommu_table_group *table_group,
 			  struct iommu_domain *domain, struct device *dev)
@@ -357,7 +357,7 @@ int pnv_pci_domain_attach(struct iommu_table_group *table_group,
 	return ret == -EIO ? -ENODEV : ret;
 }
 
-/* Who asks has no word for a list that lacks one. */
+/* The caller cannot report -ENOMEM: never fail. */
 static void domain_reserve(struct list_head *regions, u64 start, u64 end,
 			   enum iommu_resv_type type)
 {

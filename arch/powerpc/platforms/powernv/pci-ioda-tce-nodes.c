@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The nodes of TCE tables: how they come, are kept, become loose and are freed.
+ * The nodes of TCE tables: how they come, stay for a request, become loose and are freed.
  *
  * A table is a tree of nodes (pci-ioda-tce.h): the root, which the PHB finds by
  * the TVE, inner nodes, and at level 0 the leaves.  A TCE, in a leaf, is a
@@ -34,7 +34,7 @@
  *
  * Nodes are taken out under &pnv_tce_tree.nodes.  They are loose until a kill
  * has made the hardware forget them, and are freed when no walker can be in
- * them either.  If the kill failed they are kept until the table itself is
+ * them either.  If the kill failed they are stranded until the table itself is
  * freed, after its window was taken out of the hardware.  As long as some nodes
  * are loose, every kill is one of the whole table (&iommu_table.it_loose): a
  * new node may be in the place of a loose one, and the hardware must not follow
@@ -186,7 +186,7 @@ static void tce_nodes_free(const struct pnv_tce_tree *tree, __be64 *node,
 	const unsigned long end = height ? tce_node_slots(&tree->geo) : 0;
 	unsigned long slot = 0;
 
-	while ((slot = tce_next_used(node, slot, end)) < end) {
+	while ((slot = tce_next_valid(node, slot, end)) < end) {
 		tce_nodes_free(tree, tce_node_of(tce_load(&node[slot++])),
 			       height - 1);
 		cond_resched();
@@ -209,9 +209,9 @@ void pnv_tce_nodes_free(struct iommu_table *tbl)
 		tce_nodes_free(tree, (__be64 *)tbl->it_base,
 			       tree->geo.levels - 1);
 	tbl->it_base = 0;
-	while (tree->kept) {
-		node = tree->kept;
-		tree->kept = *tce_loose_next(tree, node);
+	while (tree->stranded) {
+		node = tree->stranded;
+		tree->stranded = *tce_loose_next(tree, node);
 		pnv_tce_node_free(tree, node);
 		cond_resched();
 	}
@@ -253,7 +253,7 @@ int pnv_tce_prealloc(struct iommu_table *tbl, unsigned long entry,
 }
 
 /**
- * pnv_tce_release() - undo what pnv_tce_prealloc() did to keep nodes
+ * pnv_tce_release() - let nodes be taken out again, after pnv_tce_prealloc()
  * @tbl: the table
  *
  * Context: Process.
@@ -280,7 +280,7 @@ unsigned long pnv_tce_skip_missing(const struct pnv_tce_tree *tree,
 	unsigned long slot = walk.slot + 1, end;
 
 	end = min(tce_node_slots(&tree->geo), slot + PNV_TCE_STRETCH);
-	slot = tce_next_used(walk.node, slot, end) - slot;
+	slot = tce_next_valid(walk.node, slot, end) - slot;
 	return min(left, tce_walk_rest(&walk, index) + (slot << walk.shift));
 }
 
@@ -344,7 +344,7 @@ static void tce_take_out_above(struct iommu_table *tbl, unsigned long index,
 		tce_walk(tbl, index, shift, &walk);
 		if (walk.shift != shift)
 			continue;
-		if (tce_next_used(walk.node, 0, slots) != slots)
+		if (tce_next_valid(walk.node, 0, slots) != slots)
 			return;
 		tce_take_out(tbl, &walk, change);
 	}
@@ -419,7 +419,7 @@ void pnv_tce_free_loose(struct iommu_table *tbl, void *loose)
 	unsigned int i;
 	__be64 *node;
 
-	/* Pairs with batch_flush(): who sees the count fall kills later. */
+	/* Pairs with tce_kill(): who reads the lower count kills later. */
 	smp_mb__before_atomic();
 	atomic_dec(&tbl->it_loose);
 	/* Wait for walkers that may be in these nodes; they hold a leaf lock */
@@ -436,23 +436,22 @@ void pnv_tce_free_loose(struct iommu_table *tbl, void *loose)
 }
 
 /**
- * pnv_tce_keep_loose() - keep nodes that were taken out of a table
- * @tbl: the table; it stays one that has loose nodes
+ * pnv_tce_strand_loose() - leave nodes that were taken out to the end of the table
+ * @tbl: the table; where loose nodes are counted (it_loose) it stays one that has some
  * @loose: from &iommu_tce_change.loose; the kill failed
  *
- * Context: Process or hypercall, virtual mode.  Waits for nobody, so whoever keeps the nodes of
- * several tables may wait for who takes some out.
+ * Context: Process or hypercall, virtual mode.  Takes no lock and waits for nobody.
  */
-void pnv_tce_keep_loose(struct iommu_table *tbl, void *loose)
+void pnv_tce_strand_loose(struct iommu_table *tbl, void *loose)
 {
 	struct pnv_tce_tree *tree = tbl->it_tree;
-	void **last = &loose, *kept = READ_ONCE(tree->kept);
+	void **last = &loose, *stranded = READ_ONCE(tree->stranded);
 
 	while (*last)
 		last = tce_loose_next(tree, *last);
 	do {
-		*last = kept;
-	} while (!try_cmpxchg(&tree->kept, &kept, loose));
+		*last = stranded;
+	} while (!try_cmpxchg(&tree->stranded, &stranded, loose));
 }
 
 #endif /* CONFIG_IOMMU_API */

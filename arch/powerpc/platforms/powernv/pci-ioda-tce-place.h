@@ -11,13 +11,13 @@
  * struct tce_place - an entry of a table for user space, and what follows it
  * @tces: the TCE
  * @owners: its owner; NULL in a bare table
- * @used: how many valid TCEs there are in the unit
+ * @valid: how many valid TCEs there are in the unit
  * @n: how many entries of the request may be changed from here in one go
  */
 struct tce_place {
 	__be64 *tces;
 	u64 *owners;
-	unsigned long *used;
+	unsigned long *valid;
 	unsigned long n;
 };
 
@@ -34,10 +34,11 @@ static __always_inline void tce_place_find(const struct iommu_table *tbl,
 	place->tces = &walk->node[walk->slot];
 	if (walk->up) {
 		place->owners = tce_shadow(&tree->geo, place->tces);
-		place->used = (unsigned long *)tce_shadow(&tree->geo, walk->up);
+		place->valid =
+			(unsigned long *)tce_shadow(&tree->geo, walk->up);
 	} else {
 		place->owners = (u64 __force *)tbl->it_userspace + index;
-		place->used = &tree->used[index >> tree->unit_bits];
+		place->valid = &tree->valid[index >> tree->unit_bits];
 	}
 	if (tbl->it_kind == IOMMU_TABLE_BARE)
 		place->owners = NULL;

@@ -27,8 +27,8 @@
 #include "pci-ioda-tce-tree.h"
 
 /* Write @n TCEs, as long as no entry is live.  Return: how many were written. */
-static unsigned long tce_put_run(__be64 *tcep, unsigned long n, u64 tce,
-				 u64 page)
+static unsigned long tce_write_run(__be64 *tcep, unsigned long n, u64 tce,
+				   u64 page)
 {
 	__be64 *const first = tcep;
 
@@ -63,15 +63,15 @@ static unsigned long tce_leaf_rest(const struct iommu_table *tbl,
 	return min_t(unsigned long, end, pnv_tce_next(geo, index, 1)) - index;
 }
 
-/* Make the nodes for an entry, and let nobody rely on them whom the PHB may not see them. */
-static int tce_grow(struct iommu_table *tbl, const struct pnv_tce_put *put)
+/* Make the nodes for an entry.  Whoever finds one finds @making or @made raised, too. */
+static int tce_grow(struct iommu_table *tbl, const struct pnv_tce_write *write)
 {
-	struct pnv_tce_growth *growth = put->growth;
+	struct pnv_tce_growth *growth = write->growth;
 	int ret;
 
 	atomic_long_inc(&growth->making);
 	smp_mb__after_atomic(); /* before anybody finds a node */
-	ret = pnv_tce_leaves_make(tbl, put->index, 1, put->gfp);
+	ret = pnv_tce_leaves_make(tbl, write->index, 1, write->gfp);
 	smp_mb__before_atomic(); /* they are there before they count as made */
 	atomic_long_inc(&growth->made);
 	smp_mb__before_atomic(); /* and count before nobody is making any */
@@ -80,12 +80,12 @@ static int tce_grow(struct iommu_table *tbl, const struct pnv_tce_put *put)
 }
 
 /**
- * pnv_tce_growth_due() - whether the PHB may not see what was written
+ * pnv_tce_growth_due() - whether new TCEs need a whole-table kill
  * @growth: of the table
- * @made: for pnv_tce_growth_shown() after a kill of all that has worked
+ * @made: for pnv_tce_growth_shown(), once a whole-table kill succeeds
  *
- * Context: Any; after pnv_tce_put().
- * Return: whether nodes may have come since the last kill of all, or are coming.
+ * Context: Any; after pnv_tce_write().
+ * Return: whether nodes may have come since the last such kill, or are coming.
  */
 bool pnv_tce_growth_due(const struct pnv_tce_growth *growth, long *made)
 {
@@ -112,40 +112,41 @@ void pnv_tce_growth_shown(struct pnv_tce_growth *growth, long made)
 }
 
 /**
- * pnv_tce_put() - write TCEs to physically contiguous memory into a plain table
+ * pnv_tce_write() - write TCEs to physically contiguous memory into a plain table
  * @tbl: the table
- * @put: what to write where, inside the table; afterwards what is left of it
+ * @write: what to write where, inside the table; afterwards what is left of it
  *
  * A live entry is never replaced.  The caller kills: the PHB may have cached that the entries
  * were empty.
  *
- * Context: As &pnv_tce_put.gfp says; nobody else uses the range.
+ * Context: As &pnv_tce_write.gfp says; nobody else uses the range.
  * Return: 0; -EADDRINUSE at an entry that is live; -ENOMEM; -EINTR after a fatal signal, if it
- * may sleep.  On failure the entries before &pnv_tce_put.index have been written.
+ * may sleep.  On failure the entries before &pnv_tce_write.index have been written.
  */
-int pnv_tce_put(struct iommu_table *tbl, struct pnv_tce_put *put)
+int pnv_tce_write(struct iommu_table *tbl, struct pnv_tce_write *write)
 {
-	const unsigned long end = put->index + put->left;
+	const unsigned long end = write->index + write->left;
 	const u64 page = 1ULL << tbl->it_page_shift;
 	unsigned long n, done;
 	struct tce_walk walk;
 	int ret;
 
-	while (put->left) {
-		if (!tce_walk(tbl, put->index, 0, &walk)) {
-			ret = tce_grow(tbl, put);
+	while (write->left) {
+		if (!tce_walk(tbl, write->index, 0, &walk)) {
+			ret = tce_grow(tbl, write);
 			if (ret)
 				return ret;
 			continue;
 		}
-		n = tce_leaf_rest(tbl, put->index, end);
-		done = tce_put_run(walk.node + walk.slot, n, put->tce, page);
-		put->index += done;
-		put->left -= done;
-		put->tce += done * page;
+		n = tce_leaf_rest(tbl, write->index, end);
+		done = tce_write_run(walk.node + walk.slot, n, write->tce,
+				     page);
+		write->index += done;
+		write->left -= done;
+		write->tce += done * page;
 		if (done < n)
 			return -EADDRINUSE;
-		if (!put->left || !gfpflags_allow_blocking(put->gfp))
+		if (!write->left || !gfpflags_allow_blocking(write->gfp))
 			continue;
 		if (fatal_signal_pending(current))
 			return -EINTR;

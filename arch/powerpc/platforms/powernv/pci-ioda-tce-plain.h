@@ -14,9 +14,9 @@
  * struct pnv_tce_growth - nodes that come into a table
  * @making: calls that are putting some in
  * @made: how often some were put in
- * @shown: what @made was before the last kill of all that worked
+ * @shown: @made before the last whole-table kill that succeeded
  *
- * The PHB may have cached that a node was absent, and forgets that by a kill of all only.
+ * The PHB may have cached that a node was absent.  Only a whole-table kill ends that.
  */
 struct pnv_tce_growth {
 	atomic_long_t making;
@@ -25,14 +25,14 @@ struct pnv_tce_growth {
 };
 
 /**
- * struct pnv_tce_put - TCEs to write, and how far that has come
+ * struct pnv_tce_write - TCEs to write, and how far that has come
  * @index: entry for the next one, relative to the start of the window
  * @left: how many are left
  * @tce: the next one; those that follow point to the pages behind it
  * @gfp: how to allocate nodes
  * @growth: to be told of nodes that are made
  */
-struct pnv_tce_put {
+struct pnv_tce_write {
 	unsigned long index;
 	unsigned long left;
 	u64 tce;
@@ -42,7 +42,7 @@ struct pnv_tce_put {
 
 bool pnv_tce_growth_due(const struct pnv_tce_growth *growth, long *made);
 void pnv_tce_growth_shown(struct pnv_tce_growth *growth, long made);
-int pnv_tce_put(struct iommu_table *tbl, struct pnv_tce_put *put);
+int pnv_tce_write(struct iommu_table *tbl, struct pnv_tce_write *write);
 unsigned long pnv_tce_zap(struct iommu_table *tbl, unsigned long index,
 			  unsigned long n, struct llist_head *loose);
 void pnv_tce_free_plain(struct iommu_table *tbl, struct llist_node *loose);

@@ -115,7 +115,7 @@ noinstr bool pnv_tce_begin_rm(struct iommu_table *tbl, struct iommu_tce_rm *rm)
 		goto unlock_sync;
 	rm->tces = place.tces;
 	rm->owners = place.owners;
-	rm->used = place.used;
+	rm->valid = place.valid;
 	return true;
 unlock_sync:
 	arch_spin_unlock(rm->sync);
@@ -143,7 +143,7 @@ static __always_inline bool rm_fill(const struct iommu_tce_rm *rm,
 	const unsigned int n = rm->n;
 	u64 tce, old, changed = 0;
 	unsigned int i;
-	long used = 0;
+	long valid = 0;
 
 	for (i = 0; i < n; i++) {
 		tce = tces[i];
@@ -151,11 +151,11 @@ static __always_inline bool rm_fill(const struct iommu_tce_rm *rm,
 			tce |= TCE_PCI_READ; /* IODA2 has no write-only TCE */
 		old = tce_raw(&rm->tces[i]);
 		changed |= tce | old;
-		used += !!tce - !!old;
+		valid += !!tce - !!old;
 		tce_store(&rm->tces[i], tce);
 		rm->owners[i] = tce ? owners[i] & ~PNV_TCE_VALID : 0;
 	}
-	*rm->used += used;
+	*rm->valid += valid;
 	return changed;
 }
 
@@ -163,16 +163,16 @@ static __always_inline bool rm_fill(const struct iommu_tce_rm *rm,
 static __always_inline bool rm_wipe(const struct iommu_tce_rm *rm)
 {
 	const unsigned int n = rm->n;
-	unsigned long used = 0;
+	unsigned long valid = 0;
 	unsigned int i;
 
 	for (i = 0; i < n; i++) {
-		used += !!tce_raw(&rm->tces[i]);
+		valid += !!tce_raw(&rm->tces[i]);
 		tce_store(&rm->tces[i], 0);
 		rm->owners[i] = 0;
 	}
-	*rm->used -= used;
-	return used;
+	*rm->valid -= valid;
+	return valid;
 }
 
 /* Make the PHB forget: see pnv_pci_ioda2_tce_invalidate_in(), and what tce_kill() says of nodes. */

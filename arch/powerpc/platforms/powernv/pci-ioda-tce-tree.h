@@ -38,9 +38,9 @@ struct pnv_tce_lock {
  * @top_shift: log2 of the entries that a slot of the root covers; constant
  * @unit_bits: log2 of the entries in a unit; constant
  * @nodes: held for reading where nodes must stay, for writing to take some out
- * @kept: nodes whose kill failed; added by cmpxchg, freed with the table
+ * @stranded: nodes whose kill failed, or was not made; added by cmpxchg, freed with the table
  * @locks: the leaf locks; each guards the TCEs, owners and counts of its units
- * @used: valid TCEs in each unit of a single-level table
+ * @valid: valid TCEs in each unit of a single-level table
  */
 struct pnv_tce_tree {
 	struct pnv_tce_geometry geo;
@@ -48,9 +48,9 @@ struct pnv_tce_tree {
 	unsigned int top_shift;
 	unsigned int unit_bits;
 	struct rw_semaphore nodes;
-	void *kept;
+	void *stranded;
 	struct pnv_tce_lock locks[PNV_TCE_LOCKS];
-	unsigned long used[];
+	unsigned long valid[];
 };
 
 /* Load and swap, swap and store: one instruction each; in C it would be ten. */
@@ -107,8 +107,8 @@ static inline void **tce_loose_next(const struct pnv_tce_tree *tree, void *node)
 }
 
 /* The first slot from @slot to @end - 1 that is not empty; @end if all are. */
-static inline unsigned long tce_next_used(const __be64 *node,
-					  unsigned long slot, unsigned long end)
+static inline unsigned long
+tce_next_valid(const __be64 *node, unsigned long slot, unsigned long end)
 {
 	const __be64 *at = node + slot;
 

@@ -22,9 +22,9 @@
 #include "pci-ioda-tce-tree.h"
 
 /*
- * What it saves to tell the compiler, in instructions of a MAP or UNMAP of one
+ * Instructions that these annotations save in a MAP or UNMAP of one
  * TCE: tce_place() and tce_change_one() inline 6 each, tce_skip_units() not
- * inline 4, tce_change() 3.  tce_fill_runs() not inline: 0.1 of 11.9 a TCE of 4K.
+ * inline 4, tce_change() 3.  tce_fill_large_blocks() not inline: 0.1 of 11.9 a TCE of 4K.
  * Of pnv_tce_exchange_one(): not to clear what is set below 9.
  */
 
@@ -82,9 +82,9 @@ static bool tce_continues(const __be64 *tcep, const u64 *owner, u64 *next,
 
 /* Write TCEs from entry @i on, for blocks of memory that are larger than a page. */
 static noinline unsigned long
-tce_fill_runs(const struct tce_place *place, unsigned long i,
-	      const struct iommu_tce_change *change, u64 *pnext,
-	      unsigned int page_shift)
+tce_fill_large_blocks(const struct tce_place *place, unsigned long i,
+		      const struct iommu_tce_change *change, u64 *pnext,
+		      unsigned int page_shift)
 {
 	const u64 page = 1ULL << page_shift, block = 1ULL << change->hpa_shift;
 	u64 owner = change->owner + (i << page_shift);
@@ -202,7 +202,8 @@ static unsigned long tce_fill(const struct tce_place *place,
 			i = tce_fill_blocks(place, i, change, &next,
 					    page_shift);
 		else
-			i = tce_fill_runs(place, i, change, &next, page_shift);
+			i = tce_fill_large_blocks(place, i, change, &next,
+						  page_shift);
 		if (i == place->n)
 			break;
 		if (tce_raw(&place->tces[i]) && place->owners[i] != next &&
@@ -222,7 +223,7 @@ static unsigned long tce_wipe(const struct tce_place *place,
 	unsigned long i = 0;
 
 	for (;;) {
-		i = tce_next_used(place->tces, i, place->n);
+		i = tce_next_valid(place->tces, i, place->n);
 		if (i == place->n)
 			break;
 		if (place->owners[i] != next &&
@@ -268,11 +269,11 @@ tce_change_one(const struct tce_place *place, struct iommu_tce_change *change)
 		tce_store(place->tces,
 			  (*change->hpas + change->hpa_offset) | change->perm);
 		*place->owners = change->owner;
-		*place->used += !valid;
+		*place->valid += !valid;
 	} else if (valid) {
 		tce_clear(place->tces);
 		*place->owners = 0;
-		*place->used -= 1;
+		*place->valid -= 1;
 	}
 	return 1;
 }
@@ -294,7 +295,7 @@ static noinline unsigned long tce_change(struct tce_place at,
 
 	for (i = 0; i < change->nr_runs; i++)
 		old += change->runs[i].n;
-	*place->used += (change->perm ? n : 0) - old;
+	*place->valid += (change->perm ? n : 0) - old;
 	return n;
 }
 
@@ -310,7 +311,7 @@ static noinline unsigned long tce_skip_units(const struct pnv_tce_tree *tree,
 	do {
 		unit++;
 	} while (tree->geo.levels == 1 && unit <= last &&
-		 !READ_ONCE(tree->used[unit]));
+		 !READ_ONCE(tree->valid[unit]));
 	return min(left, unit * size - index);
 }
 
@@ -337,8 +338,8 @@ static void tce_note_empty(struct iommu_tce_change *change)
  *
  * Context: Process or hypercall, virtual mode; takes a leaf lock.
  * Return: 0.  -EAGAIN when @change is to be made as a whole and that is not
- * possible, or when the leaf for the first new TCE does not exist;
- * pnv_tce_prealloc() helps with both.  For new TCEs -ENODEV in a table that was
+ * possible, or when the leaf for the first new TCE does not exist: then
+ * pnv_tce_prealloc() helps.  For new TCEs -ENODEV in a table that was
  * closed, -EIO in one that a failed kill has broken.  On failure nothing has
  * changed.
  */
@@ -365,13 +366,13 @@ int pnv_tce_exchange(struct iommu_table *tbl, struct iommu_tce_change *change)
 		tce_place(tbl, index, &walk, change->left, &place);
 		if (change->whole && place.n < change->left) {
 			ret = -EAGAIN;
-		} else if (change->perm || *place.used) {
+		} else if (change->perm || *place.valid) {
 			if (place.n == 1 && place.owners)
 				n = tce_change_one(&place, change);
 			else
 				n = tce_change(place, change,
 					       tbl->it_page_shift);
-			empty = walk.up && !*place.used;
+			empty = walk.up && !*place.valid;
 		} else {
 			n = tce_skip_units(tree, index, change->left);
 			empty = walk.up;
@@ -429,11 +430,11 @@ int pnv_tce_exchange_one(struct iommu_table *tbl, unsigned long entry, u64 tce,
 		tce_place(tbl, index, &walk, 1, &place);
 		if (tce_raw(place.tces)) {
 			old = *place.owners;
-			*place.used -= 1;
+			*place.valid -= 1;
 		}
 		tce_store(place.tces, tce);
 		*place.owners = tce ? *owner : 0;
-		*place.used += !!tce;
+		*place.valid += !!tce;
 	}
 	spin_unlock(lock);
 	if (!ret)

@@ -84,13 +84,13 @@ static unsigned long tce_in_leaf(const struct pnv_tce_geometry *geo,
 	return min(npages, (unsigned long)pnv_tce_next(geo, index, 1) - index);
 }
 
-int pnv_tce_build(struct iommu_table *tbl, long index, long npages,
+int pnv_tce_build(struct iommu_table *tbl, long entry, long npages,
 		  unsigned long uaddr, enum dma_data_direction direction,
 		  unsigned long attrs)
 {
 	unsigned long perm = iommu_direction_to_tce_perm(direction);
 	u64 hpa = __pa(uaddr) & ~((1UL << tbl->it_page_shift) - 1);
-	unsigned long at = index - tbl->it_offset, n;
+	unsigned long at = entry - tbl->it_offset, n;
 	struct tce_walk walk;
 	__be64 *tcep;
 
@@ -111,9 +111,9 @@ int pnv_tce_build(struct iommu_table *tbl, long index, long npages,
 	return 0;
 }
 
-void pnv_tce_free(struct iommu_table *tbl, long index, long npages)
+void pnv_tce_free(struct iommu_table *tbl, long entry, long npages)
 {
-	unsigned long at = index - tbl->it_offset, end = at + npages, n;
+	unsigned long at = entry - tbl->it_offset, end = at + npages, n;
 	struct tce_walk walk;
 
 	for (; at < end; at += n) {
@@ -127,11 +127,11 @@ void pnv_tce_free(struct iommu_table *tbl, long index, long npages)
 	}
 }
 
-unsigned long pnv_tce_get(struct iommu_table *tbl, long index)
+unsigned long pnv_tce_get(struct iommu_table *tbl, long entry)
 {
 	struct tce_walk walk;
 
-	if (!tce_walk(tbl, index - tbl->it_offset, 0, &walk))
+	if (!tce_walk(tbl, entry - tbl->it_offset, 0, &walk))
 		return 0;
 	return tce_load(walk.node + walk.slot);
 }
@@ -192,7 +192,7 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset,
 		unit_bits = min(unit_bits, PNV_TCE_STRETCH_BITS);
 		units = user ? ((geo.entries - 1) >> unit_bits) + 1 : 0;
 	}
-	tree = kzalloc_node(struct_size(tree, used, units), gfp | __GFP_NOWARN,
+	tree = kzalloc_node(struct_size(tree, valid, units), gfp | __GFP_NOWARN,
 			    nid);
 	if (!tree)
 		return -ENOMEM;
@@ -236,7 +236,7 @@ long pnv_pci_ioda2_table_alloc_pages(int nid, __u64 bus_offset,
 static DEFINE_SPINLOCK(tce_links_lock);
 
 /**
- * pnv_pci_table_reach() - let kills of a table reach a group
+ * pnv_pci_table_add_group() - let kills of a table reach a group
  * @node: NUMA node
  * @tbl: the table; a reference is taken
  * @table_group: the group
@@ -244,8 +244,8 @@ static DEFINE_SPINLOCK(tce_links_lock);
  * Context: Process, may sleep.
  * Return: 0 or -ENOMEM; on failure nothing has changed.
  */
-long pnv_pci_table_reach(int node, struct iommu_table *tbl,
-			 struct iommu_table_group *table_group)
+long pnv_pci_table_add_group(int node, struct iommu_table *tbl,
+			     struct iommu_table_group *table_group)
 {
 	struct iommu_table_group_link *link;
 
@@ -260,14 +260,14 @@ long pnv_pci_table_reach(int node, struct iommu_table *tbl,
 }
 
 /**
- * pnv_pci_table_forget() - take back pnv_pci_table_reach()
+ * pnv_pci_table_del_group() - undo pnv_pci_table_add_group()
  * @tbl: a table that the hardware of the group can no longer use
  * @table_group: the group
  *
  * Context: Process, may sleep (the table may be freed).
  */
-void pnv_pci_table_forget(struct iommu_table *tbl,
-			  struct iommu_table_group *table_group)
+void pnv_pci_table_del_group(struct iommu_table *tbl,
+			     struct iommu_table_group *table_group)
 {
 	struct iommu_table_group_link *link;
 
@@ -299,7 +299,7 @@ void pnv_pci_table_forget(struct iommu_table *tbl,
 long pnv_pci_link_table_and_group(int node, int num, struct iommu_table *tbl,
 				  struct iommu_table_group *table_group)
 {
-	long ret = pnv_pci_table_reach(node, tbl, table_group);
+	long ret = pnv_pci_table_add_group(node, tbl, table_group);
 
 	if (ret)
 		return ret;
@@ -309,7 +309,7 @@ long pnv_pci_link_table_and_group(int node, int num, struct iommu_table *tbl,
 }
 
 /**
- * pnv_pci_unlink_table_and_group() - take back pnv_pci_link_table_and_group()
+ * pnv_pci_unlink_table_and_group() - undo pnv_pci_link_table_and_group()
  * @tbl: a table that the hardware of the group can no longer use
  * @table_group: the group
  *
@@ -327,20 +327,20 @@ void pnv_pci_unlink_table_and_group(struct iommu_table *tbl,
 		return;
 
 	WRITE_ONCE(table_group->tables[num], NULL);
-	pnv_pci_table_forget(tbl, table_group);
+	pnv_pci_table_del_group(tbl, table_group);
 }
 
 /**
- * pnv_pci_table_succeed() - a table is a window of a group in place of another one
+ * pnv_pci_table_replace() - let a group use a table as its window in place of another one
  * @num: number of the window
- * @tbl: the table, which pnv_pci_table_reach() has linked and the hardware uses
+ * @tbl: the table, after pnv_pci_table_add_group(), which the hardware uses already
  * @table_group: the group
  *
  * The link of the old table ends here, and its reference.
  *
  * Context: Process, may sleep (the old table may be freed); serialised like linking.
  */
-void pnv_pci_table_succeed(int num, struct iommu_table *tbl,
+void pnv_pci_table_replace(int num, struct iommu_table *tbl,
 			   struct iommu_table_group *table_group)
 {
 	struct iommu_table *old = table_group->tables[num];
@@ -348,5 +348,5 @@ void pnv_pci_table_succeed(int num, struct iommu_table *tbl,
 	/* Pairs with iommu_group_table_get(). */
 	smp_store_release(&table_group->tables[num], tbl);
 	if (old)
-		pnv_pci_table_forget(old, table_group);
+		pnv_pci_table_del_group(old, table_group);
 }

@@ -307,13 +307,13 @@ static void T17_kill_reaches_all_that_are_attached(struct kunit *test)
 	struct iommu_table *tbl = s.group->tables[0];
 
 	/* The same PE once more stands for another one. */
-	KUNIT_ASSERT_EQ(test, pnv_pci_table_reach(NUMA_NO_NODE, tbl, s.group), 0);
+	KUNIT_ASSERT_EQ(test, pnv_pci_table_add_group(NUMA_NO_NODE, tbl, s.group), 0);
 	no_calls(&s);
 	KUNIT_EXPECT_EQ(test, iommu_map(domain, IOVA, HPA, PAGE_SIZE, RW, GFP_KERNEL), 0);
 	KUNIT_EXPECT_EQ(test, s.kill->calls, 2);
 	domain->ops->flush_iotlb_all(domain);
 	KUNIT_EXPECT_EQ(test, s.kill->calls, 4);
-	pnv_pci_table_forget(tbl, s.group);
+	pnv_pci_table_del_group(tbl, s.group);
 }
 
 static void C23_addresses_that_a_PHB_claims(struct kunit *test)

@@ -29,13 +29,13 @@ static struct pnv_tce_growth growth;
 /* Return: how many were written; *@ret is what put said. */
 static unsigned long put(struct iommu_table *tbl, unsigned long index, unsigned long n, int *ret)
 {
-	struct pnv_tce_put put = {
+	struct pnv_tce_write write = {
 		.index = index, .left = n, .gfp = GFP_KERNEL,
 		.tce = (HPA + index * PAGE_4K) | TCE_RW, .growth = &growth,
 	};
 
-	*ret = pnv_tce_put(tbl, &put);
-	return n - put.left;
+	*ret = pnv_tce_write(tbl, &write);
+	return n - write.left;
 }
 
 static void expect_put(struct kunit *test, struct iommu_table *tbl, unsigned long index,

@@ -31,7 +31,7 @@
 	.exchange_one = pnv_tce_exchange_one,	\
 	.take_out = pnv_tce_take_out,		\
 	.free_loose = pnv_tce_free_loose,	\
-	.keep_loose = pnv_tce_keep_loose,	\
+	.strand_loose = pnv_tce_strand_loose,	\
 	.close = pnv_tce_close,			\
 	.open = pnv_tce_open,			\
 	.free = pnv_pci_ioda2_table_free_pages

@@ -17,7 +17,7 @@
 #include "../pci-ioda-tce-tree.h"
 #include "pci-ioda-window_kunit.h"
 
-/* A call with the MMU off: of iommu_tce_map_one_rm(), or for more of iommu_tce_change_rm(). */
+/* A call with the MMU off: of iommu_tce_change_one_rm(), or for more of iommu_tce_change_rm(). */
 struct rm_call {
 	struct iommu_table *tbl;
 	unsigned long entry;
@@ -32,7 +32,7 @@ static void do_call(struct rm_call *call)
 {
 	call->msr = mfmsr();
 	if (call->n == 1)
-		call->ret = iommu_tce_map_one_rm(call->tbl, call->mm, call->entry,
+		call->ret = iommu_tce_change_one_rm(call->tbl, call->mm, call->entry,
 						 call->items ? *call->items : 0);
 	else
 		call->ret = iommu_tce_change_rm(call->tbl, call->mm, call->entry, call->n,
@@ -160,7 +160,7 @@ static int map_virtual(const struct twins *twins, struct iommu_table *tbl, unsig
 	const struct iommu_tce_target target = { tbl, tbl->it_offset + index, 0 };
 	const struct iommu_tce_list list = { current->mm, n, twins->items };
 
-	return iommu_tce_map_list(&target, 1, &list);
+	return iommu_tce_change_list(&target, 1, &list);
 }
 
 static u64 item(const struct twins *twins, unsigned int page, unsigned int perms)
