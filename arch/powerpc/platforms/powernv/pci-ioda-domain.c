@@ -315,7 +315,7 @@ struct iommu_domain *pnv_pci_domain_alloc(struct iommu_table_group *table_group,
 	shape.levels = domain_levels(table_group, shape.page_shift);
 	if (!shape.levels)
 		return ERR_PTR(-EOPNOTSUPP);
-	dom = kzalloc(sizeof(*dom), GFP_KERNEL_ACCOUNT);
+	dom = kzalloc_obj(*dom, GFP_KERNEL_ACCOUNT);
 	if (!dom)
 		return ERR_PTR(-ENOMEM);
 	ret = table_group->ops->create_table(table_group, 0, &shape, &dom->tbl);
