@@ -74,7 +74,8 @@ huge="$three -r -m 5G -a hugepagesz=1G -a hugepages=1"
 real_mode() {
 	local status=0 results=/sys/kernel/debug/kunit/pnv_tce_rm/results
 	scripts/lib/build-kernel "$B/linux" "$B/kunit" configs/base.config configs/kunit.config || return
-	scripts/boot -n real-mode -a kunit.enable=1 -a kunit.filter_glob=pnv_tce_rm -q '-device edu,bus=pcie.2' powernv8 "$B/kunit/vmlinux.boot" "$B/initrd.img" \
+	scripts/boot -n real-mode -a 'kunit.enable=1 kunit.autorun=1 kunit.filter_glob=pnv_tce_rm' -q '-device edu,bus=pcie.2' \
+		powernv8 "$B/kunit/vmlinux.boot" "$B/initrd.img" \
 		"echo '# suite pnv_tce_rm'; sed -n 's/^    //p' $results; ! grep -q '^ *not ok' $results; echo \"# suite-end pnv_tce_rm \$?\"" \
 		> "$LOGS/powernv8-real-mode.tap" || status=$?
 	cat "$LOGS/powernv8-real-mode.tap"

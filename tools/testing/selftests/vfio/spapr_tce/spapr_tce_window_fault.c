@@ -76,7 +76,7 @@ TEST_F(one, C2_CREATE)
 	for (skip = 0; skip < 2; skip++) {
 		REFUSED(skip, 1, -EIO, window(st, &start));
 		EXPECT_EQ(vmlck, spapr_vmlck_kb());
-		EXPECT_EQ(-EINVAL, spapr_map(self->c, WINDOW1, self->mem, PAGE_64K, MAP_RW));
+		EXPECT_EQ(-ENXIO, spapr_map(self->c, WINDOW1, self->mem, PAGE_64K, MAP_RW));
 	}
 	ASSERT_EQ(0, window(st, &start));
 	EXPECT_EQ(WINDOW1, start);
