@@ -119,9 +119,10 @@ TEST_F(one, C12_close)
 	ASSERT_EQ(0, spapr_remove(self->c, 0));
 	ASSERT_EQ(0, window(st, &start));
 	ASSERT_EQ(0, spapr_map(self->c, start, self->mem, MEM_SIZE, MAP_RW));
-	fault_firmware(0, 1);
+	/* As long as it keeps the window nobody else has the group, either. */
+	fault_firmware(0, 1000);
 	spapr_teardown(&st->s);
-	EXPECT_EQ(1, fault_firmware_end());
+	EXPECT_LT(0, fault_firmware_end());
 	EXPECT_EQ(st->vmlck, vmlck_settled(st->vmlck));
 	EXPECT_EQ(st->pins, pins_settled(st->pins));
 
