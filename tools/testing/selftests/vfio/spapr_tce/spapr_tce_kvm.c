@@ -262,8 +262,9 @@ TEST_F(calls, unknown_liobn)
 		EXPECT_EQ(H_TOO_HARD, vm_put_list(g->cpu, liobn[i], ioba(g, 0), 1));
 		EXPECT_EQ(H_TOO_HARD, vm_stuff(g->cpu, liobn[i], ioba(g, 0), 0, 1));
 		EXPECT_EQ(H_TOO_HARD, vm_get(g->cpu, liobn[i], ioba(g, 0), &tce));
-		/* Its bounds are not known either. */
+		/* Its bounds are not known either, nor how long a list may be. */
 		EXPECT_EQ(H_TOO_HARD, vm_put(g->cpu, liobn[i], 1, tce_of(g, 9)));
+		EXPECT_EQ(H_TOO_HARD, vm_put_list(g->cpu, liobn[i], ioba(g, 0), LIST + 1));
 	}
 	no_more_than_known(_metadata, self);
 }

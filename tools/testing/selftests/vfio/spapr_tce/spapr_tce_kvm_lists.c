@@ -140,4 +140,30 @@ TEST_F(lists, far_entries_and_holes)
 	close(table);
 }
 
+/* Where no page of the view is, all reads as 0 already. */
+TEST_F(lists, zeroes_need_no_page_of_the_view)
+{
+	const uint64_t per_page = spapr_page_size() / 8;
+	const uint64_t at[] = { 0, per_page - 1, per_page, 2 * per_page, 4 * per_page - 1 };
+	struct guest *g = &self->g;
+	int table = vm_liobn(&g->vm, OTHER_LIOBN, SHIFT_4K, 0, 4 * per_page);
+	uint64_t tce;
+	unsigned int i;
+
+	ASSERT_LE(0, table);
+	EXPECT_EQ(H_SUCCESS, vm_put(g->cpu, OTHER_LIOBN, 0, GUEST_MEM | TCE_RW));
+	EXPECT_EQ(H_SUCCESS, vm_put(g->cpu, OTHER_LIOBN, 2 * per_page << SHIFT_4K, 0));
+	vm_list_fill(g->cpu, 2, 0, 0);
+	EXPECT_EQ(H_SUCCESS, vm_put_list(g->cpu, OTHER_LIOBN, (per_page - 1) << SHIFT_4K, 2));
+	EXPECT_EQ(H_SUCCESS, vm_put_list(g->cpu, OTHER_LIOBN, 2 * per_page << SHIFT_4K, 2));
+	EXPECT_EQ(H_SUCCESS, vm_get(g->cpu, OTHER_LIOBN, 0, &tce));
+	EXPECT_EQ(GUEST_MEM | TCE_RW, tce);
+	EXPECT_EQ(H_SUCCESS, vm_stuff(g->cpu, OTHER_LIOBN, 0, 0, 4 * per_page));
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		EXPECT_EQ(H_SUCCESS, vm_get(g->cpu, OTHER_LIOBN, at[i] << SHIFT_4K, &tce));
+		EXPECT_EQ(0, tce);
+	}
+	close(table);
+}
+
 TEST_HARNESS_MAIN

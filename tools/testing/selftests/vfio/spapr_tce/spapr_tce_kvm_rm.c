@@ -211,6 +211,21 @@ TEST_F(rm, list_that_is_not_in_memory)
 	EXPECT_FALSE(hardware_has_any(g));
 }
 
+/* Memory for which the process has not even a table of pages. */
+TEST_F(rm, list_that_was_never_touched)
+{
+	struct guest *g = &self->g;
+	const size_t size = 64 * MB;
+	char *fresh = spapr_untouched_memory(size, size);
+
+	ASSERT_EQ(0, vm_slot(&g->vm, SLOT_MORE, 2 * GUEST_MEM, fresh, size));
+	EXPECT_EQ(H_SUCCESS, vm_hcall(g->cpu, H_PUT_TCE_INDIRECT, LIOBN, ioba(g, 0),
+				      2 * GUEST_MEM + size / 2, 4));
+	expect_calls(0, 1);
+	EXPECT_EQ(0, view(g, 0));
+	EXPECT_FALSE(hardware_has_any(g));
+}
+
 /* A page of the process may be larger than one of the kernel. */
 TEST_F(rm, lists_in_a_hugepage)
 {
