@@ -9,9 +9,9 @@
  *	memory NAME | UNIT | VALUE	something that is not instructions
  *	refused NAME | ERRNO		the kernel does not do this
  *
- * Work is repeated, and the report takes the least of equal points and the median of
- * equal amounts of memory; a name with different N is a line with a fixed part.  Nothing here depends on the kernel that
- * runs, except that calls may be refused.
+ * Work is repeated, and the report takes the least of equal points and the least change of
+ * memory; a name with different N is a line with a fixed part.  Nothing here depends on the
+ * kernel that runs, except that calls may be refused.
  *
  * usage: spapr_tce_bench GROUP...	(one of those at the end of this file)
  */
