@@ -126,19 +126,21 @@ powernv9() {
 	cat "$LOGS"/powernv9{,-cma}.tap | tap_sum
 	return "$status"
 }
-# Another base differs in what our code calls, and that does not depend on who comes first.
+# Another base, or another PHB of the same kind, differs in what our code calls, and that does not
+# depend on who comes first.  The host's drivers go through our tables there, too.
 long='spapr_tce_((kvm_)?(race.*|random|life)|sweep|errno|delay.*|orders|kvm_stopped)'
+short() {
+	tests -vE "^(spapr_tce_([a-z]+_)?fault|spapr_tce_eeh|$long)( |$)"
+	guest "$suite" "$1" "$huge -a iommu=nobypass -a kunit.enable=0 powernv10" "${tests[@]}"
+}
 brief() {
 	make --no-print-directory programs || return
 	scripts/lib/build-kernel "$B/linux" "$B/kunit" configs/base.config configs/kunit.config || return
-	tests -vE "^(spapr_tce_([a-z]+_)?fault|$long)( |$)"
-	guest brief "$B/kunit/vmlinux.boot" "$huge -a kunit.enable=0 powernv9" "${tests[@]}"
+	short "$B/kunit/vmlinux.boot"
 }
-# The host's drivers go through our tables here, too.  Its PHB is that of powernv9.
 powernv10() {
 	ours || return
-	tests -vE "^(spapr_tce_([a-z]+_)?fault|spapr_tce_eeh|$long)( |$)"
-	guest powernv10 "$B/kernel/vmlinux.boot" "$huge -a iommu=nobypass powernv10" "${tests[@]}"
+	short "$B/kernel/vmlinux.boot"
 }
 # The kernel's own tests, on a device that goes by /dev/iommu.  They take it for granted that a BAR
 # is as large as a page, which this many vectors achieve.  There is no TYPE1 driver on powerpc, which
