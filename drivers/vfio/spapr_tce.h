@@ -16,7 +16,7 @@
  * A group may leave at any moment when @lock is not held.  The last one takes
  * the windows along.  VFIO keeps the container until both the call and the
  * detach are done; the later one releases it, without a lock.  Detaching waits
- * for a v2 MAP or UNMAP that is changing TCEs.
+ * for a MAP, or a v2 UNMAP, that is changing TCEs.
  */
 #ifndef VFIO_SPAPR_TCE_H
 #define VFIO_SPAPR_TCE_H
@@ -79,8 +79,8 @@ struct spapr_tce_window {
  * @lock: read to map, unmap and look, written to change what it guards
  * @enabled: MAP is allowed: v1 was enabled, or v2 has registered something; @lock
  * @default_pending: no window was made or removed since the first group joined,
- *	and the default window is due before any other; @lock.  All but the last
- *	group's leaving clear it under @windows_lock, too
+ *	and the default window is due before any other; @lock.  Only the last
+ *	group's leaving clears it without @windows_lock
  * @mm: whose memory is used, with a reference; set once; @lock
  * @charged: pages that v1's ENABLE charged; @windows_lock
  * @pinning: pages that MAPs of v1 under way have pinned or will pin, one for
@@ -90,7 +90,7 @@ struct spapr_tce_window {
  * @groups: attached groups; @lock
  * @detached: groups that were the last one when they left; @lock
  * @reg_lock: taken to decide about a change of @regions, not to pin or unpin
- * @regions: registered regions by first page number; an entry is reserved while its
+ * @regions: registered regions by first page number; a slot is reserved while its
  *	region is being pinned; @reg_lock to decide
  */
 struct spapr_tce_container {

@@ -4,8 +4,8 @@
  *
  * The requests on the table that was found are asm/iommu_tce.h's for a v2 container, and
  * spapr_tce_v1.c's for v1.  Whoever calls this holds the container's lock for reading, so the
- * windows stay.  For v1 the lock is released while pages are pinned or unpinned; then a reference
- * keeps the table.
+ * windows stay.  For v1 the lock is released but while MAP writes TCEs; then a reference keeps the
+ * table.
  */
 
 #include <linux/err.h>

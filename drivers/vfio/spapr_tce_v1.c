@@ -303,8 +303,8 @@ static void v1_pin_end(struct spapr_tce_container *container,
  * way.
  * Return: 0; -ENOMEM, -EFAULT for memory that cannot be pinned, -EINTR after a fatal signal
  * while pinning, -EPERM after DISABLE, -ENXIO when the last group has left: nothing has
- * changed.  -EIO when firmware refused an entry or a kill, -ENXIO when the last group left
- * meanwhile: the entries before it have been cleared.
+ * changed.  -EIO when firmware refused an entry or a kill: the entries that had been written
+ * have been cleared.
  */
 int spapr_tce_v1_map(struct spapr_tce_container *container,
 		     struct iommu_table *tbl,

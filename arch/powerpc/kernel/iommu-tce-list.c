@@ -2,7 +2,7 @@
 /*
  * Requests of guests on lists of TCEs: any memory for each entry, in several tables at once.
  *
- * A guest's window may be linked to tables of several groups, and the guest
+ * A LIOBN may be linked to tables of several groups, and the guest
  * expects one answer.  So a list is prepared in all tables before anything
  * changes in one:
  *
@@ -28,7 +28,7 @@
 #include "iommu-tce-batch.h"
 #include "iommu-tce-items.h"
 
-/* Up to so many TCEs are on the stack, not cleared: that would take 60 instructions. */
+/* TCEs of up to so many items are on the stack; clearing it would take 60 instructions. */
 #define LIST_SMALL 32
 
 /* A commit gives way, and looks for a fatal signal, each so many steps. */
@@ -103,8 +103,8 @@ static void same_unhold(const struct tce_list_work *work, unsigned int items)
 
 /*
  * In tables whose pages are as large as items, hold the items from @i on and
- * make their TCEs, as long as they are in the region of the first one.  Return:
- * the next item; @i on failure.
+ * make their TCEs, up to one that tce_items_in() does not take.  Return: the
+ * next item; @i on failure.
  */
 static unsigned int same_hold_region(struct tce_list_work *work, unsigned int i,
 				     unsigned int page_shift)
@@ -125,7 +125,7 @@ static unsigned int same_hold_region(struct tce_list_work *work, unsigned int i,
 	return i + done;
 }
 
-/* same_hold_region() of all items, or none */
+/* Hold all items with permissions in the tables with pages of their size, or none. */
 static int same_hold(struct tce_list_work *work, unsigned int page_shift)
 {
 	const struct iommu_tce_list *list = work->list;
@@ -240,7 +240,7 @@ static int target_prealloc(const struct tce_list_work *work,
 				     target_entries(work->list, target), nest);
 }
 
-/* Preallocate the nodes of all tables, or of none. */
+/* Preallocate the nodes of all tables.  On failure none is held; what was made stays, empty. */
 static int tce_list_prealloc(const struct tce_list_work *work)
 {
 	unsigned int i;
@@ -323,7 +323,7 @@ static int wipe_items(struct tce_batch *batch, unsigned long entries)
 	return ret;
 }
 
-/* Write a list into one table, run by run: items with permissions, or items without. */
+/* Write a list into one table: in turn stretches of items with permissions and without. */
 static int target_change(struct tce_batch *batch,
 			 const struct tce_list_work *work,
 			 const struct iommu_tce_target *target)
@@ -456,7 +456,7 @@ static int list_map_run(const struct iommu_tce_list *list,
 }
 
 /**
- * iommu_tce_change_list() - point entries of several tables to the same memory
+ * iommu_tce_change_list() - change entries of several tables alike
  * @targets: the tables, all different; kept by the caller
  * @nr: how many, at most 8; items are equally large in all of them
  * @list: what to write; user addresses may be any

@@ -128,7 +128,7 @@ void iommu_tce_watch_put(struct iommu_table *tbl)
 EXPORT_SYMBOL_GPL(iommu_tce_watch_put);
 
 /**
- * iommu_tce_wait_watches() - wait until watches have put all references to a table
+ * iommu_tce_wait_watches() - wait until watches have put all of their references
  * @tbl: a table that is closed
  *
  * That may take as long as user space likes, so no lock must be held that somebody else waits
@@ -151,7 +151,7 @@ EXPORT_SYMBOL_GPL(iommu_tce_wait_watches);
  * @tbl: the table
  *
  * Watches may still have references, so from now on whoever meets the limit of locked_vm waits
- * until the table is uncharged.  Until it has put its reference, the container may wait for
+ * for charges to end, this one too, instead of failing.  Until it has put its reference, the container may wait for
  * watches only.
  *
  * Context: Any, virtual mode; once for a table.

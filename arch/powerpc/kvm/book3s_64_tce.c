@@ -238,7 +238,7 @@ static void link_put_later(struct kvm_tce_link *link, struct iommu_table *tbl)
 	defer(&link->put, link->kvm, link_put_table);
 }
 
-/* The link is in the list of a LIOBN, which keeps the VM.  It is dead now. */
+/* The table is closed: the link is dead.  Its LIOBN keeps the VM. */
 static void link_closed(struct iommu_tce_watch *watch)
 {
 	struct kvm_tce_link *link =
@@ -305,7 +305,7 @@ static void link_drop_user(struct kvm_tce_link *link,
 }
 
 /*
- * The table of a group for a LIOBN: at the same bus address, as
+ * The table of a group for a LIOBN: at the same bus address, at least as
  * large, with pages that are no larger, and pointing to memory of this VM.
  * Return: with a reference for iommu_tce_watch_put(), or NULL.
  */
@@ -399,7 +399,7 @@ static int set_link(struct kvm_tce_set *set, struct kvm_tce_liobn *liobn,
 	return 0;
 }
 
-/* Only here links are made, so whoever unlinks one never waits. */
+/* Only SET waits, before it makes a link; whoever unlinks one never does. */
 static int wait_for_links(struct kvm *kvm)
 {
 	atomic_t *ending = &kvm->arch.tce.links_ending;
@@ -439,8 +439,8 @@ static const struct file_operations liobn_fops;
  * Context: Process, may sleep.
  * Return: 0, also if they are linked already; -EBADF, -EINVAL when @tablefd is no LIOBN of
  * this VM, or @grp has no table for it that points to memory of this VM; -ENODEV when @grp is
- * not one of TCE tables, or the container's window is just going; -ENOMEM; -EINTR after a fatal signal, in a
- * wait for the end of many earlier links.
+ * not one of TCE tables, or the container's window is just going; -ENOMEM; -EINTR after a fatal
+ * signal, in a wait for the end of many earlier links.
  */
 long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
 				      struct iommu_group *grp)
@@ -590,7 +590,7 @@ static int liobn_publish(struct kvm *kvm, struct kvm_tce_liobn *liobn)
  * @args: number, page size, place and size
  *
  * Context: Process, may sleep.
- * Return: a file descriptor; -EINVAL for a LIOBN that cannot be, -EBUSY when the number is in
+ * Return: a file descriptor; -EINVAL for a page size, place or size that cannot be, -EBUSY when the number is in
  * use, -ENOMEM when there is no memory, or no more of it may be locked; -EINTR after a fatal signal
  * in a wait for charges that are about to end; -EMFILE; -ENFILE.
  */

@@ -44,9 +44,9 @@
  * @fn: does the work; may sleep
  *
  * Whoever unlinks something does not wait for it: they may close a file for somebody else, or
- * hold locks, and a hypercall may be behind a page fault for as long as user space likes.  REMOVE,
- * SET, and whoever meets the limit of locked memory wait for it until a fatal signal; the end of
- * the VM does in any case.
+ * hold locks, and a hypercall may be behind a page fault for as long as user space likes.  REMOVE
+ * and whoever meets the limit of locked memory may wait for it, and SET if too many links are
+ * ending, until a fatal signal; the end of the VM does in any case.
  */
 struct kvm_tce_deferred {
 	struct rcu_head rcu;
@@ -90,10 +90,10 @@ struct kvm_tce_liobn {
  * struct kvm_tce_link - ties a LIOBN to a hardware table
  * @next: in &kvm_tce_liobn.links
  * @kvm: the VM
- * @tbl: the table, with a reference; NULL once the container's window has gone (the link is dead).
+ * @tbl: the table, with a reference; NULL once the table was closed (the link is dead).
  *	Cleared by link_closed() only: link_unlink() leaves it to hypercalls that run
  * @sub_shift: log2 of how many of its IOMMU pages are one of the guest's
- * @watch: tells when that window goes
+ * @watch: tells when the table is closed
  * @users: the groups (&struct kvm_tce_link_group) for which the link was made; &kvm_tce.lock
  * @ref: one for the list, one for @put
  * @old: what @tbl was, until the reference is put

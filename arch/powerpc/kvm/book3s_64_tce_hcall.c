@@ -44,7 +44,7 @@
 #define LIST_BYTES SZ_4K
 #define LIST_TCES (LIST_BYTES / sizeof(u64))
 
-/* Up to so many are on the stack, not cleared: that would take 115 instructions. */
+/* Lists of up to so many are on the stack; clearing it would take 115 instructions. */
 #define LIST_SMALL 32
 
 /* How often a list is copied anew, because user space took it away meanwhile. */
@@ -152,7 +152,7 @@ static int find_targets(const struct kvm_tce_liobn *liobn, unsigned long index,
 	return nr;
 }
 
-/* Clear entries in all tables of a LIOBN.  Return: 0; -EIO after a failed kill in one; -EINTR. */
+/* Clear entries in all tables of a LIOBN.  Return: 0; -EIO when firmware failed in one; -EINTR. */
 static int clear_targets(struct kvm *kvm,
 			 const struct iommu_tce_target *targets, int nr,
 			 unsigned long n)
@@ -210,7 +210,8 @@ static bool map_items(const struct tce_call *call)
 
 /*
  * Leave to user space a call that cannot be done.  If a kill has failed in one of its tables,
- * perhaps of this very call in real mode, first clear its entries and their view.
+ * perhaps of this very call in real mode, first clear its entries and their view, unless a
+ * link is dead.
  */
 static long refuse_call(const struct tce_call *call)
 {

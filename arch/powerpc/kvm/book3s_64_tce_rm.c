@@ -51,7 +51,7 @@
 /* A list is within a page of 4K. */
 #define LIST_BYTES SZ_4K
 
-/* Windows with the same hash that are looked at. */
+/* LIOBNs with the same hash that are looked at. */
 #define RM_WINDOWS 16
 
 #undef MODULE_PARAM_PREFIX

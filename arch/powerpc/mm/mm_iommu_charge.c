@@ -102,7 +102,7 @@ static bool uncharge_owed(struct mm_iommu_regions *regions)
 	struct mm_struct *mm = regions->mm;
 	unsigned long pages, n;
 
-	/* There is no mmap_write_trylock().  It would tell readers of VMAs, but none changes. */
+	/* There is no mmap_write_trylock(), which would tell readers of VMAs: none changes. */
 	if (!down_write_trylock(&mm->mmap_lock))
 		return false;
 	spin_lock(&regions->owed_lock);

@@ -34,7 +34,7 @@
  * @cleanup: work item that unpins leaked regions when the mm dies
  */
 struct mm_iommu_regions {
-	struct mutex lock; /* for tree, used, pending, settled */
+	struct mutex lock; /* for tree, settled; used, pending, linked */
 	struct latch_tree_root tree;
 	unsigned long settled;
 	atomic_long_t ending;

@@ -195,7 +195,7 @@ static void tce_nodes_free(const struct pnv_tce_tree *tree, __be64 *node,
 }
 
 /**
- * pnv_tce_nodes_free() - free all nodes of a table, also those that were kept
+ * pnv_tce_nodes_free() - free all nodes of a table, also those that were stranded
  * @tbl: a table that is in no window of any hardware
  *
  * Context: Process, may sleep.  Cannot fail.
@@ -436,9 +436,9 @@ void pnv_tce_free_loose(struct iommu_table *tbl, void *loose)
 }
 
 /**
- * pnv_tce_strand_loose() - leave nodes that were taken out to the end of the table
+ * pnv_tce_strand_loose() - have loose nodes freed with the table, not before
  * @tbl: the table; where loose nodes are counted (it_loose) it stays one that has some
- * @loose: from &iommu_tce_change.loose; the kill failed
+ * @loose: the nodes; their kill failed, or was not made
  *
  * Context: Process or hypercall, virtual mode.  Takes no lock and waits for nobody.
  */

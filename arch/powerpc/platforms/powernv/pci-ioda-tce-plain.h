@@ -14,7 +14,7 @@
  * struct pnv_tce_growth - nodes that come into a table
  * @making: calls that are putting some in
  * @made: how often some were put in
- * @shown: @made before the last whole-table kill that succeeded
+ * @shown: @made before the last whole-table kill by a mapping that succeeded
  *
  * The PHB may have cached that a node was absent.  Only a whole-table kill ends that.
  */
