@@ -19,7 +19,7 @@ import sys
 # console, checkers, names and links of devices.
 NOISE = re.compile(
     r"^&(c|n|zone|object|p|rq|cfs_rq|base|x|k|xa|pool|pcp|memcg|lruvec)->|list_lock|split_queue|ptl"
-    r"|timer|wait_lock|wait$|pinned$|wq$|rcu|krc|console|printk|kmemleak|pool_lock|^lock$"
+    r"|timer|wait_lock|wait$|wq$|rcu|krc|console|printk|kmemleak|pool_lock|^lock$"
     r"|mmu_notifier|percpu|entropy|crng|stock|kernfs|sysfs|gdp_mutex|deferred_probe|device_links"
     r"|subsys mutex|uevent|req_lock|chrdevs|ida.xa_lock|idr_lock|depot_lock|vmap_area|port_lock")
 

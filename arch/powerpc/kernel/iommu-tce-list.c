@@ -438,7 +438,7 @@ static bool list_is_run(const struct iommu_tce_list *list, u64 page)
 }
 
 /* The same request on a range of one table, which costs less. */
-static int list_map_run(const struct iommu_tce_list *list,
+static int tce_list_run(const struct iommu_tce_list *list,
 			const struct iommu_tce_target *target)
 {
 	struct iommu_tce_request req = item_request(list, target, 0);
@@ -487,7 +487,7 @@ int iommu_tce_change_list(const struct iommu_tce_target *targets,
 	if (!list->n)
 		return 0;
 	if (nr == 1 && list_is_run(list, page))
-		return list_map_run(list, targets);
+		return tce_list_run(list, targets);
 	if (list->n > LIST_SMALL)
 		work.tces = kmalloc_array(list->n, sizeof(u64), GFP_KERNEL);
 	if (!work.tces)

@@ -141,7 +141,7 @@ TEST_F(lists, far_entries_and_holes)
 }
 
 /* Where no page of the view is, all reads as 0 already. */
-TEST_F(lists, zeroes_need_no_page_of_the_view)
+TEST_F(lists, zeroes_where_no_page_of_the_view_is)
 {
 	const uint64_t per_page = spapr_page_size() / 8;
 	const uint64_t at[] = { 0, per_page - 1, per_page, 2 * per_page, 4 * per_page - 1 };

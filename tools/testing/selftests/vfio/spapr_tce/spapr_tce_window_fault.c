@@ -134,7 +134,7 @@ TEST_F(one, C12_close)
 }
 
 /* Whoever takes a group closes the windows of the host first. */
-TEST_F(one, C20_SET_CONTAINER)
+TEST_F(one, C8_SET_CONTAINER)
 {
 	struct spapr_state *st = &self->st;
 	int c, group;

@@ -86,8 +86,10 @@ const char *fault_firmware_begin(const char *call)
 
 	if (!strcmp(call, FIRMWARE_KILL) && platform && !strncmp(platform, "power8", 6))
 		return "kills are stores here";
+	/* Nothing that an earlier test may have left. */
+	spapr_write_file(FAIL_FUNCTION "inject", "\n");
 	snprintf(path, sizeof(path), FAIL_FUNCTION "%s", call);
-	if (access(path, F_OK) && spapr_write_file(FAIL_FUNCTION "inject", call))
+	if (spapr_write_file(FAIL_FUNCTION "inject", call))
 		return "the kernel does not let calls of firmware fail";
 	refused = call;
 	strcat(path, "/retval");
