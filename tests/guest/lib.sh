@@ -73,7 +73,8 @@ wait_for() {
 machine() {
 	caps=cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off
 	if grep -q cap-ail-mode-3 "$dir/machine"; then caps=$caps,cap-ail-mode-3=off; fi
-	echo "pseries,accel=$1,x-vof=${vof:-on},$caps"
+	more=$(cat /guest/machine)
+	echo "pseries,accel=$1,x-vof=${vof:-on},$caps${more:+,$more}"
 }
 
 # start NAME OPTION...: QEMU with these options; the guest is up when it returns.  $accel is kvm or
