@@ -563,8 +563,8 @@ static int window_take_out(struct spapr_tce_container *container,
  * Context: Process, may sleep; takes windows_lock and the container's lock, but neither while
  * it empties.
  * Return: 0; -ENXIO without a group; -EINVAL when there is no such window; -EINTR after a fatal
- * signal; -EIO when firmware refuses, -ENODEV (pseries) without a device: the window stays, and is empty but for what a hypercall that
- * was under way may still put there.
+ * signal; -EIO when firmware refuses, -ENODEV (pseries) without a device: the window stays, and is
+ * empty but for what a hypercall that was under way may still put there.
  */
 int spapr_tce_window_remove(struct spapr_tce_container *container, u64 start)
 {

@@ -151,8 +151,8 @@ EXPORT_SYMBOL_GPL(iommu_tce_wait_watches);
  * @tbl: the table
  *
  * Watches may still have references, so from now on whoever meets the limit of locked_vm waits
- * for charges to end, this one too, instead of failing.  Until it has put its reference, the container may wait for
- * watches only.
+ * for charges to end, this one too, instead of failing.  Until it has put its reference, the
+ * container may wait for watches only.
  *
  * Context: Any, virtual mode; once for a table.
  */

@@ -65,9 +65,9 @@ static void deferred_work(struct work_struct *work)
 {
 	struct kvm *kvm = container_of(work, struct kvm, arch.tce.work);
 	struct kvm_tce_deferred *todo, *next;
+	struct llist_node *all = llist_del_all(&kvm->arch.tce.deferred);
 
-	llist_for_each_entry_safe(
-		todo, next, llist_del_all(&kvm->arch.tce.deferred), node) {
+	llist_for_each_entry_safe(todo, next, all, node) {
 		todo->fn(todo);
 		cond_resched();
 	}
@@ -590,9 +590,9 @@ static int liobn_publish(struct kvm *kvm, struct kvm_tce_liobn *liobn)
  * @args: number, page size, place and size
  *
  * Context: Process, may sleep.
- * Return: a file descriptor; -EINVAL for a page size, place or size that cannot be, -EBUSY when the number is in
- * use, -ENOMEM when there is no memory, or no more of it may be locked; -EINTR after a fatal signal
- * in a wait for charges that are about to end; -EMFILE; -ENFILE.
+ * Return: a file descriptor; -EINVAL for a page size, place or size that cannot be, -EBUSY when
+ * the number is in use, -ENOMEM when there is no memory, or no more of it may be locked; -EINTR
+ * after a fatal signal in a wait for charges that are about to end; -EMFILE; -ENFILE.
  */
 int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
 				  struct kvm_create_spapr_tce_64 *args)

@@ -29,8 +29,9 @@
 
 #ifdef CONFIG_LOCKDEP
 /* Held while memory is let go. */
-struct lockdep_map mm_iommu_uncharging_map = STATIC_LOCKDEP_MAP_INIT(
-	"mm_iommu_uncharging", &mm_iommu_uncharging_map);
+struct lockdep_map mm_iommu_uncharging_map =
+	STATIC_LOCKDEP_MAP_INIT("mm_iommu_uncharging",
+				&mm_iommu_uncharging_map);
 #endif
 
 /**

@@ -460,7 +460,10 @@ static void nothing(struct iommu_tce_watch *watch)
 {
 }
 
-/* Who meets the limit waits for tables that are about to be uncharged.  This one stays, so nobody must wait for it. */
+/*
+ * Who meets the limit waits for tables that are about to be uncharged.  This one stays, so nobody
+ * must wait for it.
+ */
 static void K18_window_that_firmware_keeps_is_not_uncharging(struct kunit *test)
 {
 	struct iommu_tce_watch watch = { .closed = nothing };

@@ -15,9 +15,9 @@
  * kill is that of iotlb_sync, one for all that was gathered.  Nodes that were taken out
  * wait on a list of the domain.  Whoever syncs takes the whole list, kills all and frees
  * them, also those of others: its kill began after they were taken out.  A sync for a range
- * that may have lost a node kills all in any case.  If a kill fails, the nodes are
- * stranded until the table is freed, and the PE is stopped until the PHB has forgotten all that it has; other PEs
- * of the domain go on.
+ * that may have lost a node kills all in any case.  If a kill fails, the nodes are stranded
+ * until the table is freed, and the PE is stopped until the PHB has forgotten all that it has;
+ * other PEs of the domain go on.
  *
  * Memory of a domain is charged to the memory cgroup of who maps; whoever maps accounts for
  * what is pinned.

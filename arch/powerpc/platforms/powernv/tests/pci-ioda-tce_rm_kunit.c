@@ -33,7 +33,7 @@ static void do_call(struct rm_call *call)
 	call->msr = mfmsr();
 	if (call->n == 1)
 		call->ret = iommu_tce_change_one_rm(call->tbl, call->mm, call->entry,
-						 call->items ? *call->items : 0);
+						    call->items ? *call->items : 0);
 	else
 		call->ret = iommu_tce_change_rm(call->tbl, call->mm, call->entry, call->n,
 						call->items);

@@ -284,10 +284,9 @@ GUEST_FIXTURE(mapped_view, 1, {
 TEST_F(mapped_view, I4_every_allocation_fails_once)
 {
 	struct guest *g = &self->g;
-	volatile uint64_t *words;
 	int n, armed, failed = 0;
 	bool injected = true;
-	uint64_t first;
+	uint64_t *words, first;
 
 	for (n = 1; injected && n < FAULT_POINTS; n++) {
 		ASSERT_EQ(0, create(g));
@@ -295,13 +294,13 @@ TEST_F(mapped_view, I4_every_allocation_fails_once)
 			     g->table, 0);
 		ASSERT_NE(MAP_FAILED, words);
 		armed = fault_arm(n);
-		first = words[0];
+		first = __atomic_load_n(&words[0], __ATOMIC_SEQ_CST);
 		injected = fault_disarm(armed);
 		failed += injected;
 		EXPECT_EQ(0, first);
-		words[1] = n;
+		__atomic_store_n(&words[1], n, __ATOMIC_SEQ_CST);
 		EXPECT_EQ(n, view(g, 1));
-		munmap((void *)words, spapr_page_size());
+		munmap(words, spapr_page_size());
 		close_table(g);
 	}
 	TH_LOG("%d allocations failed", failed);

@@ -144,7 +144,7 @@ FIXTURE_SETUP(cma)
 	}
 	ASSERT_EQ(0, spapr_write_number(AT_HAND, at_hand));
 	if (tries == 10)
-		SKIP(return, "memory comes from elsewhere, but for %ld kB: boot with kvm_cma_resv_ratio=60",
+		SKIP(return, "only %ld kB come from CMA: boot with kvm_cma_resv_ratio=60",
 		     self->in_cma);
 }
 
