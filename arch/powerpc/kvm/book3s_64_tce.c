@@ -11,10 +11,9 @@
  * containers only).  Groups of one container share tables, so a link has a list
  * of the groups for which it was made, and goes with the last of them.
  *
- * The container may remove its window meanwhile.  It tells us when its table is
- * closed and empty (&struct iommu_tce_watch).  The link is dead then, and all
- * hypercalls but H_GET_TCE go to user space, which has removed the window and
- * knows what to do.
+ * The container may remove its window meanwhile.  It tells us when its table is closed and empty
+ * (&struct iommu_tce_watch).  The link is dead then, and all hypercalls but H_GET_TCE go to user
+ * space, which has removed the window and knows what to do.
  *
  * Whoever unlinks something here does not wait for hypercalls.  What they may use
  * is freed when they are over (&struct kvm_tce_deferred).
@@ -200,10 +199,7 @@ static int view_mmap(struct file *file, struct vm_area_struct *vma)
 
 /* ---- links ---- */
 
-/*
- * A page fault of a guest may hold up the end of links for as long as user space
- * likes.  They are not charged, so there must not be more than so many.
- */
+/* A page fault of a guest may hold up their end, and they are not charged: no more than so many. */
 #define LINKS_ENDING_MAX 256
 
 static void link_put(struct kvm_tce_link *link)

@@ -2,14 +2,12 @@
 /*
  * DMA windows of guests: what KVM knows of them, and how their entries are found.
  *
- * A guest knows a window by its LIOBN, a number.  What KVM has under that number
- * is called LIOBN, too.  Its view is what the guest has put into it, word by word:
- * what H_GET_TCE returns, and what user space reads to emulate devices.  A link
- * ties a LIOBN to a TCE table of the hardware, that of a container's window, so
- * that what the guest puts in also goes there.
+ * A guest knows a window by its LIOBN, a number; what KVM has under it is called LIOBN, too.  Its
+ * view is what the guest has put into it, word by word: what H_GET_TCE returns, and what user space
+ * reads to emulate devices.  A link ties a LIOBN to a TCE table of the hardware, that of a
+ * container's window, so that what the guest puts in also goes there.
  *
- * book3s_64_tce.c makes and frees all three, book3s_64_tce_hcall.c has the
- * hypercalls.
+ * book3s_64_tce.c makes and frees all three, book3s_64_tce_hcall.c has the hypercalls.
  *
  * Locks, outermost first: that of the kvm-vfio device, &kvm_tce.lock,
  * &kvm_tce_liobn.view_lock.  Hypercalls take none of the first two: they find
